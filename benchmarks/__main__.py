@@ -1,0 +1,32 @@
+"""`python -m benchmarks NAME [--quick] [--json FILE]`: run one bench, print its table, write its rows."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks import authorize, decide
+from benchmarks.report import Row
+
+Bench = Callable[[bool], Awaitable[Sequence[Row]]]
+
+BENCHES: Final[dict[str, Bench]] = {"authorize": authorize.run, "decide": decide.run}
+
+
+def main() -> None:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=sorted(BENCHES))
+    parser.add_argument("--quick", action="store_true", help="shorter windows and no large tables: within a minute")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as one JSON array")
+    chosen = parser.parse_args()
+    rows = asyncio.run(BENCHES[chosen.name](chosen.quick))
+    if chosen.json is not None:
+        chosen.json.write_text(json.dumps([row.to_json() for row in rows], indent=2) + "\n")
+
+
+main()

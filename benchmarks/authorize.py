@@ -1,0 +1,207 @@
+"""What a decision costs: batched against one transaction per call, and what should not make it dearer.
+
+Variants that are compared take turns within one run, so that both meet the same noise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.authorize_goals import goals_of
+from benchmarks.databases import Backend, Start, postgres, sqlite
+from benchmarks.load import Sample, hold
+from benchmarks.report import Row, print_goals, print_rows, say
+from benchmarks.variants import Variant, batched, per_call
+from benchmarks.world import Shape, fill_audit, settle
+from kavach_core.capabilities.audit import Audit
+from kavach_core.config import Config, load_config
+from kavach_core.kavach import Kavach
+from kavach_core.runtime import Runtime
+from kavach_core.store import Store
+from kavach_core.store.open import open_store
+from tests.postgres_server import PostgresUnavailable
+
+_CONCURRENCIES: Final = (1, 16, 64, 256)
+_CHAINS: Final = (0, 3)
+_USUAL: Final = 64
+_MANY_AUDIT_ROWS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long to look."""
+
+    #: Seconds that one variant is measured before it is the other's turn, and how often each has one.
+    window: float
+    rounds: int
+    #: Whether to fill a second database with a million audit rows.
+    large: bool
+
+
+_QUICK: Final = Plan(window=0.3, rounds=2, large=False)
+_FULL: Final = Plan(window=1.5, rounds=4, large=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A variant with the tokens its calls use, and what goes on meanwhile."""
+
+    variant: Variant
+    tokens: Sequence[str]
+    beside: Callable[[], Awaitable[None]] | None = None
+
+
+async def run(quick: bool) -> Sequence[Row]:
+    """Measure both databases, print the table and the targets, return the rows."""
+    plan = _QUICK if quick else _FULL
+    rows: list[Row] = []
+    for start in (sqlite, postgres):
+        try:
+            rows += await _measure(start, plan)
+        except PostgresUnavailable as error:
+            say(f"[red]No PostgreSQL, so half of this bench is missing: {error}[/]")
+    print_goals(goals_of(rows))
+    return rows
+
+
+async def _measure(start: Start, plan: Plan) -> list[Row]:
+    async with start() as backend:
+        say(f"{backend.version}: {backend.durability}")
+        bench = _Bench(backend, plan)
+        async with _opened(backend, "main") as (store, config):
+            rows = await bench.batching(store, config)
+            rows += await bench.permissions(store, config)
+            rows += await bench.export(store, config)
+            if plan.large:
+                rows += await bench.audit_rows(store, config)
+        print_rows(f"authorize on {backend.version}", rows)
+        return rows
+
+
+class _Bench:
+    """The comparisons on one backend."""
+
+    def __init__(self, backend: Backend, plan: Plan) -> None:
+        self._backend = backend
+        self._plan = plan
+
+    async def batching(self, store: Store, config: Config) -> list[Row]:
+        """Batched against one transaction per call."""
+        rows: list[Row] = []
+        single, group = per_call(store, config), batched(store, config)
+        for chain in _CHAINS:
+            tokens = await settle(store, Shape(chain=chain))
+            for concurrency in _CONCURRENCIES:
+                rows += await self._compare(Contender(single, tokens), Contender(group, tokens), concurrency, chain)
+        tokens = await settle(store, Shape(chain=3, ttl=None))
+        single, group = per_call(store, config, "per_call, use written"), batched(store, config, "batched, use written")
+        return rows + await self._compare(Contender(single, tokens), Contender(group, tokens), _USUAL, 3)
+
+    async def permissions(self, store: Store, config: Config) -> list[Row]:
+        """A thousand permissions against ten."""
+        few = await settle(store, Shape(permissions=10))
+        many = await settle(store, Shape(permissions=1000))
+        return await self._compare(
+            Contender(batched(store, config, "permissions_10"), few),
+            Contender(batched(store, config, "permissions_1000"), many),
+            _USUAL,
+        )
+
+    async def export(self, store: Store, config: Config) -> list[Row]:
+        """While the whole audit is exported in this process, against quiet."""
+        tokens = await settle(store, Shape())
+        audit = Kavach(Runtime(store, config)).audit
+        return await self._compare(
+            Contender(batched(store, config, "quiet"), tokens),
+            Contender(batched(store, config, "export"), tokens, beside=lambda: _export_on_and_on(audit)),
+            _USUAL,
+        )
+
+    async def audit_rows(self, empty: Store, config: Config) -> list[Row]:
+        """With a million audit rows, against a database that began with none."""
+        async with (
+            _opened(self._backend, "none") as (none, _),
+            _opened(self._backend, "many") as (many, _),
+        ):
+            tokens = [await settle(store, Shape()) for store in (none, many)]
+            await fill_audit(many, _MANY_AUDIT_ROWS)
+            return await self._compare(
+                Contender(batched(none, config, "audit_0"), tokens[0]),
+                Contender(batched(many, config, "audit_1000000"), tokens[1]),
+                _USUAL,
+            )
+
+    async def _compare(self, baseline: Contender, other: Contender, concurrency: int, chain: int = 0) -> list[Row]:
+        """Measure two contenders in turns."""
+        pair = (baseline, other)
+        samples = [Sample(), Sample()]
+        batches = [0, 0]
+        for contender in pair:
+            await self._hold(contender, Sample(), concurrency, self._plan.window / 4)
+        for _ in range(self._plan.rounds):
+            for index, contender in enumerate(pair):
+                before = contender.variant.counter.batches
+                await self._hold(contender, samples[index], concurrency, self._plan.window)
+                batches[index] += contender.variant.counter.batches - before
+        first = self._row(baseline, samples[0], batches[0], concurrency, chain, None)
+        return [first, self._row(other, samples[1], batches[1], concurrency, chain, first)]
+
+    async def _hold(self, contender: Contender, sample: Sample, concurrency: int, seconds: float) -> None:
+        beside = None if contender.beside is None else asyncio.ensure_future(contender.beside())
+        await hold(
+            sample,
+            contender.variant,
+            contender.tokens,
+            concurrency=concurrency,
+            seconds=seconds,
+            server_cpu=self._backend.server_cpu,
+        )
+        if beside is not None:
+            beside.cancel()
+            await asyncio.wait([beside])
+
+    def _row(
+        self, contender: Contender, sample: Sample, batches: int, concurrency: int, chain: int, baseline: Row | None
+    ) -> Row:
+        ops = sample.calls / sample.seconds
+        cpu = sample.client_cpu / sample.calls * 1e6
+        server = None if sample.server_cpu is None else sample.server_cpu / sample.calls * 1e6
+        return Row(
+            bench="authorize",
+            backend=self._backend.name,
+            variant=contender.variant.name,
+            concurrency=concurrency,
+            chain=chain,
+            ops_per_s=ops,
+            p50_ms=sample.percentile_ms(0.50),
+            p99_ms=sample.percentile_ms(0.99),
+            cpu_us=cpu,
+            server_cpu_us=server,
+            ratio=1.0 if baseline is None else ops / baseline.ops_per_s,
+            cpu_ratio=1.0 if baseline is None else (cpu + (server or 0)) / baseline.total_cpu_us,
+            baseline=contender.variant.name if baseline is None else baseline.variant,
+            batch=sample.calls / batches,
+            durability=self._backend.durability,
+            database_version=self._backend.version,
+        )
+
+
+@asynccontextmanager
+async def _opened(backend: Backend, name: str) -> AsyncGenerator[tuple[Store, Config]]:
+    """An empty database of this name, migrated and open."""
+    url = await backend.create(name)
+    store = await open_store(url)
+    try:
+        yield store, load_config(database=url)
+    finally:
+        await store.close()
+
+
+async def _export_on_and_on(audit: Audit) -> None:
+    while True:
+        async for _ in audit.export(format="json"):
+            pass

@@ -1,0 +1,131 @@
+"""What deciding alone costs: facts in memory, no store, no clock. One operation decides one call of a batch of 64."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import quantiles
+from typing import Final
+
+from benchmarks.report import Goal, Row, print_goals, print_rows
+from benchmarks.world import ACTION, RESOURCE, permission_set
+from kavach_core.capabilities.authorize.policy import decide
+from kavach_core.capabilities.delegation import AgentFacts, Edge, Facts
+from kavach_core.primitives.clock import NEVER
+from kavach_core.primitives.permissions import AccessRequest, PermissionSet
+
+_BATCH: Final = 64
+_NOW: Final = 1_800_000_000_000_000
+_EMPTY: Final = PermissionSet.of(())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """What is asked. `resource` that nobody was granted makes it a denial."""
+
+    name: str
+    chain: int
+    permissions: int
+    resource: str = RESOURCE
+
+
+_CASES: Final = (
+    *(_Case(name="permissions_50", chain=chain, permissions=50) for chain in (0, 1, 3, 10)),
+    *(_Case(name=f"permissions_{count}", chain=3, permissions=count) for count in (10, 1000)),
+    _Case(name="denied", chain=3, permissions=50, resource="nothing:here"),
+)
+
+
+async def run(quick: bool) -> Sequence[Row]:
+    """Measure every case, print the table and the target, return the rows."""
+    rows = [_measure(case, seconds=0.5 if quick else 3.0) for case in _CASES]
+    print_rows("decide, in memory", rows)
+    usual = next(row for row in rows if row.variant == "permissions_50" and row.chain == 3)
+    print_goals([Goal("chain of 3, 50 permissions: CPU in µs", usual.cpu_us, 20)])
+    return rows
+
+
+def _measure(case: _Case, *, seconds: float) -> Row:
+    permissions = permission_set(case.permissions)
+    agents, edges, acting = _world(case.chain, permissions)
+    sets = {permissions.digest: permissions, _EMPTY.digest: _EMPTY}
+    took: list[float] = []
+    _decide_batch(Facts(now=_NOW, agents=agents, edges=edges, credentials={}, sets=sets), acting, case.resource)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        # Facts of their own for each batch, as in the worker: they remember answers about life and paths.
+        facts = Facts(now=_NOW, agents=agents, edges=edges, credentials={}, sets=sets)
+        took.append(_decide_batch(facts, acting, case.resource))
+    return _row(case, took)
+
+
+def _decide_batch(facts: Facts, acting: Sequence[bytes], resource: str) -> float:
+    """Seconds of CPU for liveness and decision of each acting agent."""
+    requests = [AccessRequest.of(action=ACTION, resource=resource) for _ in acting]
+    start = time.thread_time()
+    for agent_id, request in zip(acting, requests, strict=True):
+        if facts.agent_end(agent_id) is not None:
+            raise RuntimeError("the agents of this bench live")
+        decide(facts.agents[agent_id], request, facts, {})
+    return time.thread_time() - start
+
+
+def _row(case: _Case, took: Sequence[float]) -> Row:
+    mean = sum(took) / len(took) / _BATCH
+    cuts = quantiles((batch / _BATCH for batch in took), n=100)
+    return Row(
+        bench="decide",
+        backend="memory",
+        variant=case.name,
+        concurrency=1,
+        chain=case.chain,
+        ops_per_s=1 / mean,
+        p50_ms=cuts[49] * 1000,
+        p99_ms=cuts[98] * 1000,
+        cpu_us=mean * 1e6,
+        server_cpu_us=0.0,
+        batch=_BATCH,
+        durability="nothing is written",
+        database_version="none",
+    )
+
+
+def _world(chain: int, permissions: PermissionSet) -> tuple[dict[bytes, AgentFacts], dict[bytes, Edge], list[bytes]]:
+    """As many chains as there are calls in a batch; returns agents, delegations and who acts."""
+    agents: dict[bytes, AgentFacts] = {}
+    edges: dict[bytes, Edge] = {}
+    acting: list[bytes] = []
+    for number in range(_BATCH):
+        line = [_id(number, depth) for depth in range(chain + 1)]
+        for depth, agent_id in enumerate(line):
+            founding = agent_id if depth else None
+            agents[agent_id] = _agent(agent_id, permissions if depth == 0 else _EMPTY, founding)
+        for depth, (giver, receiver) in enumerate(pairwise(line), start=1):
+            # A delegation has the id of its receiver: ids of different kinds never meet.
+            source = giver if depth > 1 else None
+            edges[receiver] = Edge(receiver, giver, receiver, source, depth, chain, permissions.digest, NEVER, None)
+        acting.append(line[-1])
+    return agents, edges, acting
+
+
+def _id(number: int, depth: int) -> bytes:
+    return (number * 100 + depth).to_bytes(16, "big")
+
+
+def _agent(agent_id: bytes, permissions: PermissionSet, founding: bytes | None) -> AgentFacts:
+    return AgentFacts(
+        id=agent_id,
+        owner_id="owner",
+        name="bench",
+        type="autonomous",
+        permissions=permissions.digest,
+        founding_id=founding,
+        ttl=None,
+        idle_at=NEVER,
+        expires_at=NEVER,
+        last_used_at=_NOW,
+        revoked_at=None,
+        suspended_at=None,
+    )

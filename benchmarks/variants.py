@@ -1,0 +1,117 @@
+"""The same decisions, committed in two ways: batched, as Kavach does it, and one transaction per call.
+
+Both run the real worker with the real store. A call alone differs in nothing but that its lane takes one question, and
+that on PostgreSQL there are sixteen such lanes, so as many connections, to take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, cast
+
+from benchmarks.world import ACTION, PROJECT, RESOURCE
+from kavach_core.capabilities.authorize import Authorizer
+from kavach_core.capabilities.permission_sets import PermissionSets
+from kavach_core.config import Config
+from kavach_core.runtime import Runtime
+from kavach_core.store import Store, Transaction
+from kavach_core.store.store import A, BatchWorker, Lane, Q
+
+_CONNECTIONS: Final = 16
+_USUAL: Final = 256
+
+
+class Counted(BatchWorker[Q, A]):
+    """A worker whose batches are counted."""
+
+    def __init__(self, worker: BatchWorker[Q, A], counter: Counter) -> None:
+        self._worker = worker
+        self._counter = counter
+
+    async def run(self, tx: Transaction, questions: Sequence[Q]) -> Sequence[A]:
+        self._counter.batches += 1
+        return await self._worker.run(tx, questions)
+
+    def committed(self) -> None:
+        self._worker.committed()
+
+    def lost(self) -> None:
+        self._worker.lost()
+
+
+class Counter:
+    """How many batches there were."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+
+class _Lanes:
+    """The one thing that an `Authorizer` asks of a store, with the size of batches chosen here."""
+
+    def __init__(self, store: Store, counter: Counter, most: int) -> None:
+        self._store = store
+        self._counter = counter
+        self._most = most
+
+    def lane(self, worker: BatchWorker[Q, A]) -> Lane[Q, A]:
+        return self._store.lane(Counted(worker, self._counter), most=self._most)
+
+
+class Direct:
+    """One authorizer, whose batches hold at most so many calls."""
+
+    def __init__(self, store: Store, config: Config, *, name: str, most: int) -> None:
+        self.name = name
+        self.counter = Counter()
+        self._authorizer = _authorizer(store, config, self.counter, most)
+
+    async def __call__(self, token: str) -> None:
+        """Authorize one call."""
+        await _allowed(self._authorizer, token)
+
+
+class InTurns:
+    """As many authorizers as there are connections, each with one call at a time."""
+
+    def __init__(self, store: Store, config: Config, *, name: str, connections: int) -> None:
+        self.name = name
+        self.counter = Counter()
+        self._free: asyncio.Queue[Authorizer] = asyncio.LifoQueue()
+        for _ in range(connections):
+            self._free.put_nowait(_authorizer(store, config, self.counter, 1))
+
+    async def __call__(self, token: str) -> None:
+        """Authorize one call, as soon as a connection is free."""
+        authorizer = await self._free.get()
+        try:
+            await _allowed(authorizer, token)
+        finally:
+            self._free.put_nowait(authorizer)
+
+
+Variant = Direct | InTurns
+
+
+def batched(store: Store, config: Config, name: str = "batched") -> Variant:
+    """What `kavach.authorize` does."""
+    return Direct(store, config, name=name, most=_USUAL)
+
+
+def per_call(store: Store, config: Config, name: str = "per_call") -> Variant:
+    """One transaction per call. On SQLite they take turns in the one writer thread, on PostgreSQL there is a pool."""
+    if store.dialect == "sqlite":
+        return Direct(store, config, name=name, most=1)
+    return InTurns(store, config, name=name, connections=_CONNECTIONS)
+
+
+def _authorizer(store: Store, config: Config, counter: Counter, most: int) -> Authorizer:
+    lanes = cast(Store, _Lanes(store, counter, most))
+    return Authorizer(Runtime(lanes, config), PermissionSets(PROJECT))
+
+
+async def _allowed(authorizer: Authorizer, token: str) -> None:
+    decision = await authorizer.authorize(token, action=ACTION, resource=RESOURCE)
+    if not decision.allowed:
+        raise RuntimeError(f"the bench expects to be allowed, and was told {decision.code}")

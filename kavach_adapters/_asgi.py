@@ -1,0 +1,70 @@
+"""What all adapters share: a view of an ASGI scope, and reading a body no further than its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, cast
+
+from kavach_core.api.edge import IDENTITY_KEY
+from kavach_core.api.view import BodyReader, View
+from kavach_core.errors import BodyTooLarge, InvalidInput
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Marks a scope whose state is its own. Servers are free to hand the same one to every request.
+_OWN_STATE: Final = "kavach.own_state"
+
+
+def view_of(scope: Scope, receive: Receive | None = None, params: MutableMapping[str, str] | None = None) -> View:
+    """The view of an HTTP or WebSocket scope. What is learnt about it is kept in the scope's state."""
+    client = scope.get("client")
+    return View(
+        method=cast(str, scope.get("method", "GET")),
+        path=cast(str, scope["path"]),
+        query=cast(bytes, scope.get("query_string", b"")).decode("latin-1"),
+        headers=scope["headers"],
+        peer=client[0] if client else None,
+        state=own_state(scope),
+        params=params or {},
+        is_websocket=scope["type"] == "websocket",
+        read=None if receive is None else body_reader(scope, receive),
+    )
+
+
+def own_state(scope: Scope) -> dict[str, object]:
+    """The state of this scope alone, without an identity that another request may have left there."""
+    if _OWN_STATE not in scope:
+        state = dict(scope.get("state") or {})
+        state.pop(IDENTITY_KEY, None)
+        scope["state"] = state
+        scope[_OWN_STATE] = True
+    return cast("dict[str, object]", scope["state"])
+
+
+def body_reader(scope: Scope, receive: Receive) -> BodyReader:
+    """Read the whole body, but never more than the limit asked for."""
+
+    async def read(limit: int) -> bytes:
+        if any(_declared(value) > limit for name, value in scope["headers"] if name == b"content-length"):
+            raise BodyTooLarge(limit)
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise InvalidInput("The body never came to its end.")
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > limit:
+                raise BodyTooLarge(limit)
+        return bytes(body)
+
+    return read
+
+
+def _declared(value: bytes) -> int:
+    return int(value) if value.isdigit() else 0

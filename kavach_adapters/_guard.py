@@ -1,0 +1,173 @@
+"""The guard: a pure ASGI middleware for HTTP and WebSocket that lets nobody unknown reach a protected path.
+
+It is the first gate and `require` in the handler the second; neither trusts the other. `PathRules` tells which paths are
+protected, the edge who is asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import quote
+
+from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, view_of
+from kavach_core.api import problems
+from kavach_core.api.edge import Edge, GetKavach
+from kavach_core.api.operation import Reply
+from kavach_core.api.view import View
+from kavach_core.errors import CallerNotAllowed, ConfigurationError, Unauthenticated
+from kavach_core.primitives.path_patterns import PathPatterns
+from kavach_core.primitives.paths import PathRules, safe_next
+from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity, ServiceIdentity
+
+_KINDS: Final = {"human": HumanIdentity, "agent": AgentIdentity, "service": ServiceIdentity}
+_VARY: Final = (b"vary", b"Accept, Authorization, Cookie")
+
+
+class GuardMiddleware:
+    """Wraps an app. Made by `kv.Guard`."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        edge: Edge,
+        *,
+        protect: Sequence[str] | None,
+        public: Sequence[str] | None,
+        login: str | None,
+        allow: Sequence[str],
+    ) -> None:
+        unknown = set(allow) - _KINDS.keys()
+        if unknown or not allow:
+            raise ConfigurationError("allow names human, agent or service.")
+        exempt = [f"{edge.mount}/:path*"] + ([login.partition("?")[0]] if login else [])
+        self._app = app
+        self._edge = edge
+        self._login = login
+        self._kinds = tuple(_KINDS[name] for name in allow)
+        self._rules = PathRules(
+            protect=None if protect is None else PathPatterns.parse(protect),
+            public=None if public is None else PathPatterns.parse(public),
+            exempt=PathPatterns.parse(exempt),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what needs no identity or has one; answer the rest here."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, _closing(self._edge.get_kavach, send))
+            return
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        scope = _without_identity_headers(scope)
+        protected = self._rules.protects(scope["path"], scope.get("raw_path"), scope.get("root_path", ""))
+        if not protected or _is_preflight(scope):
+            await self._app(scope, receive, send)
+            return
+        view = view_of(scope)
+        reply = await self._refusal(view)
+        if reply is None:
+            await self._app(scope, receive, send)
+        elif view.is_websocket:
+            await _refuse_socket(reply, scope, receive, send)
+        else:
+            await _answer(reply, send)
+
+    async def _refusal(self, view: View) -> Reply | None:
+        """Why this request may not pass, as an answer; None if it may."""
+        try:
+            self._check(view, await self._edge.identify(view))
+        except Unauthenticated as error:
+            if self._login is not None and _is_navigation(view):
+                return _to_login(self._login, view)
+            return problems.to_reply(error)
+        except Exception as error:
+            return problems.to_reply(error)
+        return None
+
+    def _check(self, view: View, identity: Identity | None) -> None:
+        if identity is None:
+            raise Unauthenticated("This needs a credential.")
+        if not isinstance(identity, self._kinds):
+            raise CallerNotAllowed("This is not for this kind of caller.")
+        if view.is_websocket:
+            # A page of any site can open a socket here, cookies and all.
+            self._edge.check_origin(view, identity)
+
+
+def _closing(get_kavach: GetKavach, send: Send) -> Send:
+    """Close what was opened before the server is told that the app has shut down."""
+
+    async def wrapped(message: Message) -> None:
+        if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            await get_kavach.close()
+        await send(message)
+
+    return wrapped
+
+
+def _without_identity_headers(scope: Scope) -> Scope:
+    """The scope without headers that claim an identity: those are for us to set, and a client's would be believed."""
+    headers = scope["headers"]
+    if not any(_claims_identity(name) for name, _ in headers):
+        return scope
+    return {**scope, "headers": [(name, value) for name, value in headers if not _claims_identity(name)]}
+
+
+def _claims_identity(name: bytes) -> bool:
+    if name[:1] not in b"xX":
+        return False
+    folded = name.lower().replace(b"_", b"-")
+    return folded == b"x-user-id" or folded.startswith(b"x-kavach-")
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """Whether a browser only asks if it may ask (Fetch, CORS-preflight): such a request carries no identity."""
+    if scope.get("method") != "OPTIONS":
+        return False
+    names = {name for name, _ in scope["headers"]}
+    return b"origin" in names and b"access-control-request-method" in names
+
+
+def _is_navigation(view: View) -> bool:
+    """Whether this is a browser opening a page, and not a program or a script asking for data."""
+    return (
+        view.method in ("GET", "HEAD")
+        and not view.is_websocket
+        and _accepts_html(view.header("accept") or "")
+        and view.header("sec-fetch-mode") in (None, "navigate")
+        and view.header("authorization") is None
+        and view.header("x-requested-with") is None
+    )
+
+
+def _accepts_html(accept: str) -> bool:
+    for part in accept.split(","):
+        media_type, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        if media_type == "text/html":
+            return not any(p.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for p in parameters)
+    return False
+
+
+def _to_login(login: str, view: View) -> Reply:
+    target = safe_next(view.path, view.query)
+    join = "&" if "?" in login else "?"
+    location = login if target is None else f"{login}{join}next={quote(target, safe='')}"
+    return Reply(status=303, headers=((b"location", location.encode("ascii", "replace")),))
+
+
+async def _answer(reply: Reply, send: Send) -> None:
+    headers = [*reply.all_headers(), _VARY]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def _refuse_socket(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a handshake: with a real answer where the server can send one, else by closing before it is accepted."""
+    await receive()
+    if "websocket.http.response" in scope.get("extensions", {}):
+        headers = [*reply.all_headers(), _VARY]
+        await send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": reply.body})
+    else:
+        await send({"type": "websocket.close", "code": 4000 + reply.status, "reason": ""})

@@ -1,0 +1,163 @@
+"""Kavach in Starlette: routes to mount, a guard, and decorators that hand a typed identity to an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Any, TypeVar
+
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
+
+from kavach_adapters._guard import GuardMiddleware
+from kavach_adapters._mount import (
+    ALL_METHODS,
+    connection_view,
+    operation_endpoint,
+    to_response,
+    unknown_endpoint,
+)
+from kavach_core.api import problems
+from kavach_core.api.document import WELL_KNOWN
+from kavach_core.api.edge import Edge, GetKavach, Grantable, HumansFrom, ResolveUser, split_permission
+from kavach_core.api.operation import Operation
+from kavach_core.api.table import TABLE
+from kavach_core.api.view import View
+from kavach_core.capabilities.authorize import Decision
+from kavach_core.capabilities.sessions import LiveSession
+from kavach_core.errors import KavachError
+from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity
+
+C = TypeVar("C", bound=HTTPConnection)
+Who = TypeVar("Who")
+#: An endpoint that takes the connection and who is asking, and the one that Starlette calls.
+Inner = Callable[[C, Who], Coroutine[Any, Any, Any]]
+Outer = Callable[[C], Coroutine[Any, Any, Any]]
+
+
+class KavachStarlette:
+    """One mount of Kavach in a Starlette app. Nothing is opened when it is made."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        #: For `Starlette(routes=[*kv.routes, ...])`: everything under `/api/kavach`, or wherever `mount` says.
+        self.routes: Sequence[BaseRoute] = _routes(edge)
+        #: For the root of the app: documents that belong there.
+        self.well_known: Sequence[BaseRoute] = [_route(edge, operation) for operation in WELL_KNOWN]
+
+    def Guard(  # noqa: N802 - it is given to add_middleware, where classes go
+        self,
+        app: ASGIApp,
+        *,
+        protect: Sequence[str] | None = None,
+        public: Sequence[str] | None = None,
+        login: str | None = None,
+        allow: Sequence[str] = ("human",),
+    ) -> ASGIApp:
+        """Protect paths: those in `protect`, or all but those in `public`. Browsers without a session go to `login`.
+
+        Also closes Kavach when the app shuts down. Raises `ConfigurationError` for a pattern it cannot read.
+        """
+        return GuardMiddleware(app, self._edge, protect=protect, public=public, login=login, allow=allow)
+
+    def identity(self, endpoint: Inner[C, Identity]) -> Outer[C]:
+        """Hand the endpoint whoever is asking: a human, an agent or a service."""
+        return self._with(self._edge.require_identity, endpoint)
+
+    def human(self, endpoint: Inner[C, HumanIdentity]) -> Outer[C]:
+        """Hand the endpoint the human who is asking."""
+        return self._with(self._edge.require_human, endpoint)
+
+    def agent(self, endpoint: Inner[C, AgentIdentity]) -> Outer[C]:
+        """Hand the endpoint the agent that is asking: verified, not authorized for anything."""
+        return self._with(self._edge.require_agent, endpoint)
+
+    def require(self, permission: str) -> Callable[[Inner[C, AgentIdentity]], Outer[C]]:
+        """Hand the endpoint the agent that is asking, verified, authorized for `"action:resource"` and recorded."""
+        split_permission(permission)
+
+        def decorate(endpoint: Inner[C, AgentIdentity]) -> Outer[C]:
+            return self._with(lambda view: self._edge.require(view, permission), endpoint)
+
+        return decorate
+
+    async def session(self, connection: HTTPConnection) -> LiveSession | None:
+        """Return the live Kavach session behind a request, or None."""
+        return await self._edge.session(connection_view(connection))
+
+    async def authorize(
+        self, connection: HTTPConnection, permission: str, arguments: Mapping[str, object] | None = None
+    ) -> Decision:
+        """Decide and record one more call of the agent behind a connection, such as a message on its socket."""
+        return await self._edge.authorize(connection_view(connection), permission, arguments)
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncGenerator[None]:
+        """Close Kavach when the app shuts down: `Starlette(lifespan=kv.lifespan)`, or inside the app's own."""
+        try:
+            yield
+        finally:
+            await self._edge.get_kavach.close()
+
+    def _with(self, establish: Callable[[View], Awaitable[Who]], endpoint: Inner[C, Who]) -> Outer[C]:
+        @wraps(endpoint)
+        async def wrapped(connection: C) -> Any:
+            try:
+                who = await establish(connection_view(connection))
+            except KavachError as error:
+                return await _refuse(connection, error)
+            return await endpoint(connection, who)
+
+        return wrapped
+
+
+def kavach_starlette(
+    get_kavach: GetKavach,
+    *,
+    resolve_user: ResolveUser | None = None,
+    grantable: Grantable | None = None,
+    humans_from: HumansFrom = "app",
+    mount: str = "/api/kavach",
+) -> KavachStarlette:
+    """Make the routes, guard and decorators of one Kavach for a Starlette app.
+
+    Args:
+        get_kavach: What `lazy_kavach(...)` returned.
+        resolve_user: Names the human behind a request by the auth the app already has, or nobody.
+        grantable: The most a human may give to their agents over HTTP; without it humans create none.
+        humans_from: Whom to ask first for the human, the `app` or Kavach's own `session`.
+        mount: The path that `routes` are under.
+    """
+    edge = Edge(get_kavach, resolve_user=resolve_user, grantable=grantable, humans_from=humans_from, mount=mount)
+    return KavachStarlette(edge)
+
+
+def _routes(edge: Edge) -> Sequence[BaseRoute]:
+    unknown = unknown_endpoint(TABLE)
+    inside = [
+        *(_route(edge, operation) for operation in TABLE),
+        Route("/{rest:path}", unknown, methods=ALL_METHODS, include_in_schema=False),
+    ]
+    # A Mount does not take its own bare path, and the app would redirect it.
+    bare = Route(edge.mount, unknown, methods=ALL_METHODS, include_in_schema=False)
+    return [Mount(edge.mount, routes=inside, name="kavach"), bare]
+
+
+def _route(edge: Edge, operation: Operation) -> Route:
+    return Route(operation.path, operation_endpoint(edge, operation), methods=[operation.method], name=operation.name)
+
+
+async def _refuse(connection: HTTPConnection, error: KavachError) -> Response | None:
+    """Answer a request with the error; refuse a handshake with it."""
+    response = to_response(problems.to_reply(error))
+    if not isinstance(connection, WebSocket):
+        return response
+    if "websocket.http.response" in connection.scope.get("extensions", {}):
+        await connection.send_denial_response(response)
+    else:
+        await connection.close(problems.close_code(error), error.public_code)
+    return None

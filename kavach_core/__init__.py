@@ -1,0 +1,60 @@
+"""Kavach: auth for AI agents and the humans behind them. Needs no web framework and, on SQLite, no driver."""
+
+from kavach_core.capabilities.agents import Agent, AgentStatus, DelegatedAgent, RotatedAgent
+from kavach_core.capabilities.audit import AuditEntry, PathLink, Result
+from kavach_core.capabilities.authorize import CallContext, Decision, Explanation
+from kavach_core.capabilities.delegation import Delegation, DelegationStatus
+from kavach_core.capabilities.keys import ApiKey, Scope
+from kavach_core.capabilities.owners import Owner
+from kavach_core.capabilities.sessions import LiveSession, Session, SessionRejected
+from kavach_core.config import Config
+from kavach_core.kavach import Kavach, create_kavach
+from kavach_core.lazy import LazyKavach, lazy_kavach
+from kavach_core.primitives.permissions import Constraints, Permission, TimeWindow
+from kavach_core.primitives.principal import (
+    AgentIdentity,
+    AgentType,
+    HumanIdentity,
+    Identity,
+    Rejected,
+    ServiceIdentity,
+    Verified,
+)
+from kavach_core.primitives.reasons import Reason
+
+__all__ = [
+    "Agent",
+    "AgentIdentity",
+    "AgentStatus",
+    "AgentType",
+    "ApiKey",
+    "AuditEntry",
+    "CallContext",
+    "Config",
+    "Constraints",
+    "Decision",
+    "DelegatedAgent",
+    "Delegation",
+    "DelegationStatus",
+    "Explanation",
+    "HumanIdentity",
+    "Identity",
+    "Kavach",
+    "LazyKavach",
+    "LiveSession",
+    "Owner",
+    "PathLink",
+    "Permission",
+    "Reason",
+    "Rejected",
+    "Result",
+    "RotatedAgent",
+    "Scope",
+    "ServiceIdentity",
+    "Session",
+    "SessionRejected",
+    "TimeWindow",
+    "Verified",
+    "create_kavach",
+    "lazy_kavach",
+]

@@ -1,0 +1,179 @@
+"""The two authorize operations. A question that was answered is 200, yes or no."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kavach_core.api.entitled import require_agent
+from kavach_core.api.models import In, Out, PermissionOut
+from kavach_core.api.operation import Call, Caller, Operation
+from kavach_core.capabilities.authorize import CallContext, Decision, Explanation
+from kavach_core.capabilities.authorize.service import rejection
+from kavach_core.capabilities.keys import Scope
+from kavach_core.errors import CallerNotAllowed, InvalidInput, ScopeMissing
+from kavach_core.primitives.principal import AgentIdentity, Rejected, ServiceIdentity
+from kavach_core.primitives.reasons import Reason
+
+_ASKING = frozenset({Caller.HUMAN, Caller.AGENT, Caller.SERVICE})
+
+
+class ContextIn(In):
+    """Where the call being asked about came from. Counts only from an API key."""
+
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+class AuthorizeIn(In):
+    """The question."""
+
+    action: str
+    resource: str
+    arguments: dict[str, Any] | None = None
+    context: ContextIn | None = None
+    dry_run: bool = False
+
+
+class AuthorizeAboutIn(AuthorizeIn):
+    """The question, about the agent named, or about the agent that asks."""
+
+    agent_id: str | None = None
+
+
+class LookedAtOut(Out):
+    """One grant that was looked at."""
+
+    source: str
+    code: str
+    stopped_at: str | None
+    permissions: list[PermissionOut]
+
+
+class ExplanationOut(Out):
+    """Why, for a dry run."""
+
+    looked_at: list[LookedAtOut]
+    closest: LookedAtOut | None
+    would_pass: str
+
+    @classmethod
+    def of(cls, explanation: Explanation) -> ExplanationOut:
+        """The wire form of an explanation."""
+        looked_at = [
+            LookedAtOut(
+                source=each.source,
+                code=each.code.value,
+                stopped_at=each.stopped_at,
+                permissions=PermissionOut.of(each.permissions),
+            )
+            for each in explanation.looked_at
+        ]
+        place = None if explanation.closest is None else explanation.looked_at.index(explanation.closest)
+        closest = None if place is None else looked_at[place]
+        return cls(looked_at=looked_at, closest=closest, would_pass=explanation.would_pass)
+
+
+class AuthorizeOut(Out):
+    """The answer."""
+
+    allowed: bool
+    code: str
+    reason: str
+    audit_id: str
+    retry_after: int | None = None
+    explanation: ExplanationOut | None = None
+
+    @classmethod
+    def of(cls, decision: Decision) -> AuthorizeOut:
+        """The wire form of a decision."""
+        explanation = decision.explanation
+        return cls(
+            allowed=decision.allowed,
+            code=decision.code.value,
+            reason=decision.reason,
+            audit_id=decision.audit_id or "",
+            retry_after=decision.retry_after,
+            explanation=None if explanation is None else ExplanationOut.of(explanation),
+        )
+
+
+async def _authorize(call: Call) -> AuthorizeOut:
+    body: AuthorizeAboutIn = call.body
+    if body.agent_id is not None:
+        return await _about(call, body.agent_id, body)
+    if not isinstance(call.identity, AgentIdentity):
+        raise InvalidInput("Without an agent's own token, agentId says which agent.", field="agentId")
+    return await _ask(call, call.identity, body)
+
+
+async def _authorize_by_id(call: Call) -> AuthorizeOut:
+    return await _about(call, call.param("id"), call.body)
+
+
+async def _about(call: Call, agent_id: str, body: AuthorizeIn) -> AuthorizeOut:
+    agent = await require_agent(call, agent_id)
+    return await _ask(call, call.identity if isinstance(call.identity, AgentIdentity) else agent.id, body)
+
+
+async def _ask(call: Call, subject: AgentIdentity | str, body: AuthorizeIn) -> AuthorizeOut:
+    if body.dry_run:
+        _check_may_explain(call)
+    decision = await call.kavach.authorize(
+        subject,
+        action=body.action,
+        resource=body.resource,
+        arguments=body.arguments,
+        context=_context(call, body),
+        dry_run=body.dry_run,
+    )
+    if isinstance(subject, AgentIdentity) and (
+        decision.code.ends_credential or decision.code is Reason.TOO_MANY_REFUSALS
+    ):
+        # The credential died between who-is-asking and the answer.
+        raise rejection(Rejected(code=decision.code, audit_id=decision.audit_id, retry_after=decision.retry_after))
+    return AuthorizeOut.of(decision)
+
+
+def _check_may_explain(call: Call) -> None:
+    """An explanation names other grants, which are not for the agent to know. Raises `Forbidden`."""
+    if isinstance(call.identity, AgentIdentity):
+        raise CallerNotAllowed("A dry run is for the agent's owner or a key.")
+    if isinstance(call.identity, ServiceIdentity) and not call.identity.has_scope(Scope.AUDIT_READ):
+        raise ScopeMissing(Scope.AUDIT_READ)
+
+
+def _context(call: Call, body: AuthorizeIn) -> CallContext:
+    """Where the call came from: what a key says about it, else the caller's own address."""
+    own = call.edge.context(call.view)
+    if not isinstance(call.identity, ServiceIdentity):
+        return own
+    told = body.context or ContextIn()
+    return CallContext(ip=told.ip, user_agent=told.user_agent, request_id=own.request_id, over_http=True)
+
+
+OPERATIONS = (
+    Operation(
+        name="authorize",
+        method="POST",
+        path="/authorize",
+        callers=_ASKING,
+        scope=Scope.AUTHORIZE,
+        summary="Decide and record one call of the agent that asks, or of the agent named",
+        tag="authorize",
+        body=AuthorizeAboutIn,
+        output=AuthorizeOut,
+        handler=_authorize,
+    ),
+    Operation(
+        name="authorizeAgent",
+        method="POST",
+        path="/agents/{id}/authorize",
+        callers=_ASKING,
+        scope=Scope.AUTHORIZE,
+        summary="Decide and record one call of an agent",
+        tag="authorize",
+        body=AuthorizeIn,
+        output=AuthorizeOut,
+        handler=_authorize_by_id,
+    ),
+)

@@ -1,0 +1,168 @@
+"""Run one operation: authenticate -> authorise -> size limit -> parse -> handle -> reply. Adapters only convert."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ValidationError
+
+from kavach_core.api import problems
+from kavach_core.api.edge import Edge
+from kavach_core.api.operation import Call, Caller, Operation, Reply
+from kavach_core.api.view import View
+from kavach_core.errors import (
+    CallerNotAllowed,
+    InvalidInput,
+    KavachError,
+    MethodNotAllowed,
+    NotFound,
+    ScopeMissing,
+    UnsupportedMediaType,
+)
+from kavach_core.primitives.page import Page
+from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity, ServiceIdentity
+
+_MOST_QUERY_PARTS: Final = 50
+
+
+async def run(edge: Edge, operation: Operation, view: View) -> Reply:
+    """Answer one call of an operation. Never raises: every failure is an answer with the error body."""
+    try:
+        return await _run(edge, operation, view)
+    except Exception as error:
+        return problems.to_reply(error)
+
+
+def run_unknown(table: Sequence[Operation], path: str) -> Reply:
+    """Answer what no row of the table is for: 405 where the path below the mount has other methods, else 404."""
+    allowed = {operation.method for operation in table if matches(operation.path, path)}
+    if "GET" in allowed:
+        allowed.add("HEAD")
+    error: KavachError = MethodNotAllowed(tuple(sorted(allowed))) if allowed else NotFound("There is nothing here.")
+    return problems.to_reply(error)
+
+
+def matches(template: str, path: str) -> bool:
+    """Whether a path below the mount is one of a template such as `/agents/{id}`."""
+    wanted, given = template.split("/"), path.split("/")
+    return len(wanted) == len(given) and all(
+        part == piece or (part.startswith("{") and piece != "") for part, piece in zip(wanted, given, strict=True)
+    )
+
+
+async def _run(edge: Edge, operation: Operation, view: View) -> Reply:
+    identity = await _authenticate(edge, operation, view)
+    _check_media_type(view, identity)
+    body = None if operation.body is None else await _read_body(operation, view)
+    call = Call(
+        kavach=await edge.get_kavach(),
+        edge=edge,
+        view=view,
+        identity=identity,
+        query=None if operation.query is None else _parse_query(operation.query, view.query),
+        body=body,
+    )
+    return _to_reply(operation, await operation.handler(call))
+
+
+async def _authenticate(edge: Edge, operation: Operation, view: View) -> Identity | None:
+    if Caller.ANYONE in operation.callers:
+        return None
+    identity = await edge.require_identity(view)
+    if _kind(identity) not in operation.callers:
+        raise CallerNotAllowed("This operation is not for this kind of caller.")
+    scope = operation.scope
+    if isinstance(identity, ServiceIdentity) and scope is not None and not identity.has_scope(scope):
+        raise ScopeMissing(scope)
+    return identity
+
+
+def _kind(identity: Identity) -> Caller:
+    match identity:
+        case HumanIdentity():
+            return Caller.HUMAN
+        case AgentIdentity():
+            return Caller.AGENT
+        case ServiceIdentity():
+            return Caller.SERVICE
+
+
+def _check_media_type(view: View, identity: Identity | None) -> None:
+    """A human without `Authorization` sends JSON: a form or text/plain may cross sites unasked.
+
+    Raises `UnsupportedMediaType`.
+    """
+    if not isinstance(identity, HumanIdentity) or identity.by_header or not view.is_unsafe:
+        return
+    if view.header("content-length") in (None, "0") and view.header("transfer-encoding") is None:
+        return
+    media_type = (view.header("content-type") or "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType("A body is sent as application/json.")
+
+
+async def _read_body(operation: Operation, view: View) -> BaseModel:
+    raw = b"" if view.read is None else await view.read(operation.limit)
+    if not raw and operation.body_optional:
+        return _validate(operation.body, {})
+    return _validate(operation.body, _parse_json(raw))
+
+
+def _parse_json(raw: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise InvalidInput("The body is not valid JSON.") from None
+    if not isinstance(value, dict):
+        raise InvalidInput("The body is a JSON object.")
+    return cast("dict[str, Any]", value)
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _parse_query(model: type[BaseModel], query: str) -> BaseModel:
+    try:
+        parts = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_QUERY_PARTS)
+    except ValueError:
+        raise InvalidInput("The query cannot be read.") from None
+    values = dict(parts)
+    if len(values) != len(parts):
+        raise InvalidInput("A query parameter is given twice.")
+    return _validate(model, values)
+
+
+def _validate(model: type[BaseModel] | None, values: dict[str, Any]) -> BaseModel:
+    if model is None:
+        raise RuntimeError("an operation without a model has nothing to validate")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"{first['msg']}.", field=place or None) from None
+
+
+def _to_reply(operation: Operation, result: object) -> Reply:
+    if isinstance(result, Reply):
+        return result
+    if result is None:
+        return Reply(status=204)
+    if isinstance(result, list):
+        items = cast("list[object]", result)
+        result = Page(items, len(items))
+    if isinstance(result, Page):
+        page = cast("Page[object]", result)
+        body = b"[" + b",".join(map(_to_json, page)) + b"]"
+        return Reply(status=operation.status, body=body, headers=((b"x-total-count", page.total_text.encode()),))
+    return Reply(status=operation.status, body=_to_json(result))
+
+
+def _to_json(result: object) -> bytes:
+    if isinstance(result, BaseModel):
+        return result.model_dump_json(by_alias=True).encode()
+    return json.dumps(result, separators=(",", ":")).encode()

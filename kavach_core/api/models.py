@@ -1,0 +1,96 @@
+"""What all bodies share: camelCase on the wire, nothing unknown taken in, permissions in both spellings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from kavach_core.primitives import clock
+from kavach_core.primitives.permissions import Permission
+
+
+class In(BaseModel):
+    """A body or query. What it does not name is refused, so that a misspelt restriction is never ignored."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+
+    def given(self, name: str) -> bool:
+        """Whether a part was sent with a value; null means not given."""
+        return getattr(self, name) is not None
+
+
+class Query(BaseModel):
+    """A query string: values arrive as text and are read as what they stand for."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+
+class Out(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+_PERMISSION_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "examples": ["read:repos"], "description": "action:resource"},
+        {
+            "type": "object",
+            "required": ["resource", "actions"],
+            "properties": {
+                "resource": {"type": "string", "examples": ["app:repos:*"]},
+                "actions": {"type": "array", "items": {"type": "string"}},
+                "constraints": {
+                    "type": "object",
+                    "properties": {
+                        "maxCallsPerHour": {"type": "integer", "minimum": 0},
+                        "allowedArgPatterns": {"type": "array", "items": {"type": "string"}},
+                        "requireApproval": {"type": "boolean"},
+                        "timeWindow": {
+                            "type": "object",
+                            "properties": {"start": {"type": "string"}, "end": {"type": "string"}},
+                        },
+                        "ipAllowlist": {"type": "array", "items": {"type": "string"}},
+                    },
+                },
+            },
+        },
+    ]
+}
+
+#: A permission as it may be written. The grammar itself checks it, so that every way in has the same rules.
+PermissionIn = Annotated[str | dict[str, Any], WithJsonSchema(_PERMISSION_SCHEMA)]
+
+
+class PermissionOut(Out):
+    """A permission as it is sent."""
+
+    resource: str
+    actions: list[str]
+    constraints: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, permissions: Sequence[Permission]) -> list[PermissionOut]:
+        """The wire form of some permissions."""
+        return [
+            cls.model_construct(
+                resource=permission.resource,
+                actions=list(permission.actions),
+                constraints=permission.constraints.to_wire(),
+            )
+            for permission in permissions
+        ]
+
+
+def read_time(text: str | None, field: str) -> datetime | None:
+    """The time in an ISO 8601 text, or None for none. Raises `InvalidInput`."""
+    return None if text is None else clock.to_datetime(clock.parse_time(text, field=field))
+
+
+def write_time(moment: datetime | None) -> str | None:
+    """A time as it is sent, or null."""
+    return None if moment is None else clock.iso_datetime(moment)

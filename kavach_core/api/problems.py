@@ -1,0 +1,80 @@
+"""From an error to an answer: the one place that knows which status an error has, and the one body all errors share."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Final
+
+from kavach_core import errors
+from kavach_core.api.operation import Reply
+from kavach_core.errors import KavachError
+
+_STATUS: Final[dict[type[KavachError], int]] = {
+    errors.InvalidInput: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.Conflict: 409,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.RateLimited: 429,
+    errors.Unavailable: 503,
+    errors.ConfigurationError: 503,
+    KavachError: 500,
+}
+#: What an app's authors see; clients of the app see only that it is unavailable.
+_PRIVATE: Final = errors.ConfigurationError
+
+_log = logging.getLogger("kavach")
+
+
+def status_of(error: KavachError) -> int:
+    """The HTTP status of an error: its class's, or that of the nearest class above."""
+    return next(_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS)
+
+
+def close_code(error: KavachError) -> int:
+    """The WebSocket close code of an error, from RFC 6455's private range: 4401 for 401, and so on."""
+    return 4000 + status_of(error)
+
+
+def to_reply(error: Exception) -> Reply:
+    """The answer for any exception. The text of one that is not ours never leaves the server: it is logged."""
+    if not isinstance(error, KavachError):
+        _log.error("unexpected error", exc_info=error)
+        return _reply(500, "INTERNAL_ERROR", "Something went wrong here.", {}, ())
+    if isinstance(error, _PRIVATE):
+        _log.error("%s: %s", error.code, error.message)
+        return _reply(503, "UNAVAILABLE", "This service is not configured to run.", {}, ((b"retry-after", b"60"),))
+    return _reply(status_of(error), error.public_code, error.message, error.details, _headers(error))
+
+
+def body_of(error: KavachError) -> dict[str, object]:
+    """The body of an error as a value, for frameworks that render themselves."""
+    return {"error": {"code": error.public_code, "message": error.message, "details": error.details}}
+
+
+def headers_of(error: KavachError) -> dict[str, str]:
+    """The headers of an error, for frameworks that render themselves."""
+    return {name.decode(): value.decode() for name, value in _headers(error)}
+
+
+def _headers(error: KavachError) -> tuple[tuple[bytes, bytes], ...]:
+    match error:
+        case errors.Unauthenticated():
+            return ((b"www-authenticate", b'Bearer realm="kavach"'),)
+        case errors.RateLimited() | errors.Unavailable():
+            return ((b"retry-after", str(error.retry_after).encode()),)
+        case errors.MethodNotAllowed():
+            return ((b"allow", ", ".join(error.allowed).encode()),)
+        case _:
+            return ()
+
+
+def _reply(
+    status: int, code: str, message: str, details: dict[str, object], headers: tuple[tuple[bytes, bytes], ...]
+) -> Reply:
+    body = json.dumps({"error": {"code": code, "message": message, "details": details}}, separators=(",", ":"))
+    return Reply(status=status, body=body.encode(), headers=headers)

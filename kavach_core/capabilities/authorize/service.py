@@ -1,0 +1,187 @@
+"""Authorize and verify: one batched path for every credential and every question, in-process and over HTTP alike."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
+
+from kavach_core.capabilities.authorize.model import CallContext, Decision, Origin, Question
+from kavach_core.capabilities.authorize.worker import DecisionWorker
+from kavach_core.capabilities.permission_sets import PermissionSets
+from kavach_core.errors import NotFound, PermissionDenied, RateLimited, Unauthenticated
+from kavach_core.primitives import ids, tokens
+from kavach_core.primitives.permissions import AccessRequest
+from kavach_core.primitives.principal import AgentIdentity, Rejected, Verified
+from kavach_core.primitives.reasons import Reason
+from kavach_core.primitives.text import canonical_json, escape, require_shallow
+from kavach_core.primitives.tokens import TokenKind
+from kavach_core.runtime import Runtime
+
+#: Who a question may be about: an identity, a token, or an agent's id.
+Subject = AgentIdentity | Rejected | str
+
+_KEPT_ARGUMENTS: Final = 4096
+_REDACTED: Final = "[redacted]"
+_NO_CONTEXT: Final = CallContext()
+
+
+class Authorizer:
+    """Decisions about agents. Each is returned only after its audit row is committed."""
+
+    def __init__(self, runtime: Runtime, sets: PermissionSets) -> None:
+        config = runtime.config
+        worker = DecisionWorker(runtime.project, sets, refused_per_minute=config.refused_per_minute)
+        self._lane = runtime.store.lane(worker)
+        self._redact = config.redact
+
+    async def authorize(
+        self,
+        subject: Subject,
+        *,
+        action: str,
+        resource: str,
+        arguments: Mapping[str, object] | None = None,
+        context: CallContext = _NO_CONTEXT,
+        dry_run: bool = False,
+    ) -> Decision:
+        """Decide whether an agent may do this now, and record it.
+
+        `subject` is a verified identity, whose credential is checked again, a token, or an agent id (of a caller who
+        may ask about it). The answer rests on facts read after this call began. A dry run consumes nothing, explains
+        itself, and leaves one row marked so.
+
+        Never raises for a bad credential: that is a denied decision with its code. Raises `InvalidInput` for a question
+        that is not well formed and `StoreUnavailable` when it cannot be answered or recorded.
+        """
+        request = AccessRequest.of(action=action, resource=resource, arguments=arguments, address=context.ip)
+        if isinstance(subject, Rejected):
+            return Decision(allowed=False, code=subject.code, audit_id=subject.audit_id)
+        try:
+            credential, agent_id = _who(subject)
+        except NotFound:
+            return Decision(allowed=False, code=Reason.UNKNOWN_AGENT, audit_id=None)
+        if credential is None and agent_id is None:
+            return Decision(allowed=False, code=Reason.MALFORMED_CREDENTIAL, audit_id=None)
+        kept, digest = self._keep(arguments)
+        question = Question(
+            credential=credential,
+            agent_id=agent_id,
+            request=request,
+            arguments=kept,
+            arguments_hash=digest,
+            origin=_origin(context),
+            dry_run=dry_run,
+            throttled=context.over_http,
+            arrived=time.monotonic_ns(),
+        )
+        return await self._lane.submit(question)
+
+    async def require_authorized(
+        self,
+        subject: Subject,
+        *,
+        action: str,
+        resource: str,
+        arguments: Mapping[str, object] | None = None,
+        context: CallContext = _NO_CONTEXT,
+    ) -> AgentIdentity:
+        """Like `authorize`, but return who acted, with the audit id.
+
+        Raises `Unauthenticated`, `PermissionDenied` or `RateLimited`.
+        """
+        decision = await self.authorize(subject, action=action, resource=resource, arguments=arguments, context=context)
+        return require_allowed(decision, action=action, resource=resource)
+
+    async def verify(self, token: str, *, context: CallContext = _NO_CONTEXT) -> Verified | Rejected:
+        """Tell whether an agent's token holds now. A known one that does not leaves an audit row."""
+        credential, _ = _who(token)
+        if credential is None:
+            return Rejected(code=Reason.MALFORMED_CREDENTIAL)
+        question = Question(
+            credential=credential,
+            request=None,
+            origin=_origin(context),
+            throttled=context.over_http,
+            arrived=time.monotonic_ns(),
+        )
+        decision = await self._lane.submit(question)
+        if decision.allowed and decision.identity is not None:
+            return decision.identity
+        return Rejected(code=decision.code, audit_id=decision.audit_id, retry_after=decision.retry_after)
+
+    async def require_verified(self, token: str, *, context: CallContext = _NO_CONTEXT) -> Verified:
+        """Like `verify`, but raises `Unauthenticated` or `RateLimited` for a token that does not hold."""
+        identity = await self.verify(token, context=context)
+        if isinstance(identity, Rejected):
+            raise rejection(identity)
+        return identity
+
+    def _keep(self, arguments: Mapping[str, object] | None) -> tuple[str | None, bytes | None]:
+        """What is recorded of the arguments: the redacted text if it is short, and a hash of the whole."""
+        if arguments is None:
+            return None, None
+        require_shallow(arguments, field="arguments")
+        digest = hashlib.sha256(canonical_json(arguments).encode()).digest()
+        kept = canonical_json(_redacted(arguments, self._redact))
+        return (kept if len(kept) <= _KEPT_ARGUMENTS else canonical_json({"[omitted]": f"{len(kept)} bytes"})), digest
+
+
+def require_allowed(decision: Decision, *, action: str, resource: str) -> AgentIdentity:
+    """Return who acted, or raise the error that a denied decision stands for."""
+    if decision.allowed and decision.identity is not None:
+        return decision.identity
+    if decision.code.ends_credential or decision.code is Reason.TOO_MANY_REFUSALS:
+        rejected = Rejected(code=decision.code, audit_id=decision.audit_id, retry_after=decision.retry_after)
+        raise rejection(rejected)
+    details = {"action": action, "resource": resource}
+    if decision.retry_after is not None:
+        if decision.audit_id:
+            details["auditId"] = decision.audit_id
+        raise RateLimited(decision.reason, retry_after=decision.retry_after, details=details)
+    raise PermissionDenied(decision.reason, reason=decision.code.value, audit_id=decision.audit_id, details=details)
+
+
+def rejection(rejected: Rejected) -> Unauthenticated | RateLimited:
+    """The error that a rejected credential stands for."""
+    if rejected.retry_after is not None:
+        return RateLimited(rejected.code.sentence, retry_after=rejected.retry_after)
+    return Unauthenticated(rejected.code.sentence, reason=rejected.code.value, audit_id=rejected.audit_id)
+
+
+def _who(subject: AgentIdentity | str) -> tuple[bytes | None, bytes | None]:
+    """The credential and the agent id of a subject; neither for a token that cannot be one of an agent.
+
+    Raises `NotFound` for an id that cannot be one.
+    """
+    if isinstance(subject, AgentIdentity):
+        return subject.credential, None if subject.credential else ids.AGENT.raw(subject.agent_id)
+    if subject.startswith(f"{ids.AGENT.prefix}_"):
+        return None, ids.AGENT.raw(subject)
+    if tokens.kind_of(subject) is not TokenKind.AGENT:
+        return None, None
+    return tokens.digest(subject), None
+
+
+def _origin(context: CallContext) -> Origin:
+    if context is _NO_CONTEXT:
+        return _NOWHERE
+    return Origin(
+        address=context.ip and escape(context.ip, longest=64),
+        user_agent=context.user_agent and escape(context.user_agent, longest=256),
+        request_id=context.request_id and escape(context.request_id, longest=128),
+    )
+
+
+_NOWHERE: Final = Origin(None, None, None)
+
+
+def _redacted(value: object, names: frozenset[str]) -> object:
+    """The value with everything under one of these names, at any depth, replaced."""
+    if isinstance(value, Mapping):
+        items = cast("Mapping[object, object]", value).items()
+        return {key: _REDACTED if str(key).casefold() in names else _redacted(inner, names) for key, inner in items}
+    if isinstance(value, list | tuple):
+        return [_redacted(inner, names) for inner in cast("Sequence[object]", value)]
+    return value

@@ -1,0 +1,28 @@
+"""Names of counters: a letter for the kind, then what is counted. Attacker-chosen parts are hashed into few buckets."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+_RATE: Final = b"r"
+_REFUSED: Final = b"f"
+_UNKNOWN: Final = b"u"
+
+#: Addresses are chosen by whoever sends; this many counters at most hold them all.
+UNKNOWN_BUCKETS: Final = 4096
+
+
+def rate(holder: bytes, grant: bytes) -> bytes:
+    """The calls allowed by one grant: the permission `grant` as held by an agent or a delegation."""
+    return _RATE + holder + grant
+
+
+def refused(agent_id: bytes) -> bytes:
+    """The refused calls of one agent."""
+    return _REFUSED + agent_id
+
+
+def unknown(address: str | None) -> bytes:
+    """Credentials of nobody, by the address they came from."""
+    return _UNKNOWN + (zlib.crc32((address or "").encode()) % UNKNOWN_BUCKETS).to_bytes(2, "big")

@@ -1,0 +1,66 @@
+"""A count over the current minute and the 59 before it, as a value."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kavach_core.primitives.clock import MINUTE, SECOND
+
+_MINUTES: Final = 60
+
+
+class Window:
+    """Counts by minute of the last hour. Read it, take from it, and write `text` back; older minutes fall off."""
+
+    __slots__ = ("_counts", "_minute")
+
+    def __init__(self, text: str, now: int) -> None:
+        self._minute = now // MINUTE
+        self._counts: dict[int, int] = {}
+        for pair in text.split(","):
+            if pair:
+                minute, _, count = pair.partition(":")
+                self._keep(int(minute), int(count))
+
+    def _keep(self, minute: int, count: int) -> None:
+        if minute > self._minute - _MINUTES:
+            self._counts[minute] = count
+
+    @property
+    def text(self) -> str:
+        """As it is stored."""
+        return ",".join(f"{minute}:{count}" for minute, count in self._counts.items())
+
+    @property
+    def hour(self) -> int:
+        """Units taken in the current minute and the 59 before it."""
+        return sum(self._counts.values())
+
+    @property
+    def minute(self) -> int:
+        """Units taken in the current minute."""
+        return self._counts.get(self._minute, 0)
+
+    def take(self, units: int = 1) -> None:
+        """Count units in the current minute."""
+        self._counts[self._minute] = self.minute + units
+
+    def retry_after(self, limit: int, now: int) -> int:
+        """Whole seconds until one more unit fits under `limit` an hour, if nothing else is taken; an hour for none."""
+        if limit <= 0:
+            return 3600
+        left = self.hour
+        for minute in sorted(self._counts):
+            left -= self._counts[minute]
+            if left < limit:
+                return _seconds_until((minute + _MINUTES) * MINUTE, now)
+        return 1
+
+
+def minute_ends_in(now: int) -> int:
+    """Whole seconds until the current minute ends, at least one."""
+    return _seconds_until((now // MINUTE + 1) * MINUTE, now)
+
+
+def _seconds_until(moment: int, now: int) -> int:
+    return max(1, -((now - moment) // SECOND))

@@ -1,0 +1,85 @@
+"""Suspend, resume and rename owners. A suspension is one row, read with the facts of every decision."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from kavach_core.capabilities.events import announce
+from kavach_core.capabilities.owners import queries
+from kavach_core.capabilities.owners.model import Owner, require_owner_id
+from kavach_core.errors import Conflict, InvalidInput, NotFound
+from kavach_core.runtime import Runtime
+from kavach_core.store import Transaction
+
+#: How a later room moves what it holds from one owner id to another, inside the transaction of the rename.
+MoveOwner = Callable[[Transaction, str, str, str], Awaitable[None]]
+
+
+class Owners:
+    """The humans agents act for."""
+
+    def __init__(self, runtime: Runtime, *, moves: Sequence[MoveOwner]) -> None:
+        self._store = runtime.store
+        self._project = runtime.project
+        self._moves = tuple(moves)
+
+    async def get(self, owner_id: str) -> Owner:
+        """Return what is known of an owner. Raises `NotFound` for one nothing was ever made for."""
+        owner = await self._store.read(queries.find, self._project, require_owner_id(owner_id))
+        if owner is None:
+            raise NotFound("There is no such owner.")
+        return owner
+
+    async def is_suspended(self, owner_id: str) -> bool:
+        """Tell whether everything of this owner is refused now. Raises `InvalidInput` for what cannot be an id."""
+        owner = await self._store.read(queries.find, self._project, require_owner_id(owner_id))
+        return owner is not None and owner.suspended
+
+    async def suspend(self, owner_id: str) -> None:
+        """Refuse everything of this owner from the next call on, in every process, until `resume`.
+
+        Their agents stop, their session is refused, nothing new can be made for them. Suspending twice changes nothing.
+        An owner who is not on record yet is put there, so that a suspension may come first.
+        """
+        await self._store.transact(self._suspend, require_owner_id(owner_id))
+
+    async def resume(self, owner_id: str) -> None:
+        """Lift a suspension. What expired meanwhile stays expired. Resuming twice changes nothing."""
+        await self._store.transact(self._resume, require_owner_id(owner_id))
+
+    async def rename(self, old_id: str, new_id: str) -> None:
+        """Move everything of one owner id to a new one, in one transaction.
+
+        Raises `NotFound` if nothing is on record for the old id, `Conflict` if there is for the new one. The audit
+        keeps what it recorded: it says under which id a thing was done.
+        """
+        require_owner_id(new_id)
+        if require_owner_id(old_id) == new_id:
+            raise InvalidInput("Old and new id are the same.", field="newId")
+        await self._store.transact(self._rename, old_id, new_id)
+
+    async def _suspend(self, tx: Transaction, owner_id: str) -> None:
+        await queries.lock(tx, self._project, owner_id)
+        if await queries.suspend(tx, self._project, owner_id):
+            await announce(tx, self._project, "owner.suspended", subject=owner_id, owner_id=owner_id)
+
+    async def _resume(self, tx: Transaction, owner_id: str) -> None:
+        if await queries.resume(tx, self._project, owner_id):
+            await announce(tx, self._project, "owner.resumed", subject=owner_id, owner_id=owner_id)
+
+    async def _rename(self, tx: Transaction, old_id: str, new_id: str) -> None:
+        if await queries.find(tx, self._project, new_id) is not None:
+            raise Conflict("The new id is in use.", details={"newId": new_id})
+        if await queries.find(tx, self._project, old_id) is None:
+            raise NotFound("There is no such owner.")
+        old = await self._lock_both(tx, old_id, new_id)
+        for move in self._moves:
+            await move(tx, self._project, old_id, new_id)
+        if old.suspended:
+            await queries.suspend(tx, self._project, new_id)
+        await queries.delete(tx, self._project, old_id)
+        await announce(tx, self._project, "owner.renamed", subject=new_id, owner_id=new_id, data={"oldId": old_id})
+
+    async def _lock_both(self, tx: Transaction, old_id: str, new_id: str) -> Owner:
+        locked = {owner_id: await queries.lock(tx, self._project, owner_id) for owner_id in sorted((old_id, new_id))}
+        return locked[old_id]

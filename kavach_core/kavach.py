@@ -1,0 +1,71 @@
+"""Kavach: builds every service in order, opens and closes. No logic lives here."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from kavach_core.capabilities.agents import Agents
+from kavach_core.capabilities.agents import queries as agent_queries
+from kavach_core.capabilities.audit import Audit
+from kavach_core.capabilities.authorize import Authorizer
+from kavach_core.capabilities.delegation import Delegations
+from kavach_core.capabilities.delegation import queries as delegation_queries
+from kavach_core.capabilities.keys import Keys
+from kavach_core.capabilities.limits import Limits
+from kavach_core.capabilities.owners import Owners
+from kavach_core.capabilities.permission_sets import PermissionSets
+from kavach_core.capabilities.sessions import Sessions
+from kavach_core.capabilities.sessions import queries as session_queries
+from kavach_core.config import Config, Settings, load_config
+from kavach_core.runtime import Runtime
+from kavach_core.store.open import open_store
+
+
+class Kavach:
+    """One project's agents, owners, sessions, keys and record, on an open store."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        sets = PermissionSets(runtime.project)
+        authorizer = Authorizer(runtime, sets)
+        self.config: Config = runtime.config
+        self.limits = Limits(runtime)
+        self.audit = Audit(runtime, sets, line_of=delegation_queries.line_of)
+        self.owners = Owners(runtime, moves=(agent_queries.move_owner, session_queries.move_owner))
+        self.sessions = Sessions(runtime)
+        self.keys = Keys(runtime, sets)
+        self.delegations = Delegations(runtime, sets)
+        self.agents = Agents(runtime, sets, self.delegations, authorizer)
+        #: `await kavach.authorize(subject, action=..., resource=...)`, and the form that raises.
+        self.authorize = authorizer.authorize
+        self.require_authorized = authorizer.require_authorized
+        self._store = runtime.store
+
+    async def close(self) -> None:
+        """Finish what is in flight and let go of the store."""
+        await self._store.close()
+
+    async def __aenter__(self) -> Kavach:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+
+async def create_kavach(**settings: Unpack[Settings]) -> Kavach:
+    """Open a Kavach with these settings; what is not given comes from the environment.
+
+    Migrations that are due run first, unless `skip_migrations=True`. Raises `ConfigurationError` for settings that do
+    not hold together and `StoreUnavailable` if the database cannot be reached.
+    """
+    return await open_kavach(load_config(**settings))
+
+
+async def open_kavach(config: Config) -> Kavach:
+    """Open a Kavach with settings that were checked before."""
+    store = await open_store(
+        config.database,
+        clock=config.clock,
+        pgbouncer=config.pgbouncer,
+        skip_migrations=config.skip_migrations,
+    )
+    return Kavach(Runtime(store, config))

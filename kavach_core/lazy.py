@@ -1,0 +1,85 @@
+"""The lazy factory: nothing is opened until the first call, and then once per process and event loop.
+
+The opener runs in a task and context of its own, so that the first request's cancellation or context never leaks into
+what all share. A success is kept, a failure is not. After a fork the parent's slots are let go untouched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Final, Unpack
+
+from kavach_core.config import Config, Settings, load_config
+from kavach_core.errors import StoreUnavailable
+from kavach_core.kavach import Kavach, open_kavach
+
+#: Seconds that opening may take before its callers are told to come back.
+START_TIMEOUT: Final = 30.0
+
+_Slots = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Kavach]]
+
+
+class LazyKavach:
+    """Call and await it for the open Kavach: `kavach = await get_kavach()`."""
+
+    def __init__(self, config: Config, open_: Callable[[Config], Awaitable[Kavach]] = open_kavach) -> None:
+        self.config = config
+        self._open = open_
+        self._pid = os.getpid()
+        self._slots = _Slots()
+
+    async def __call__(self) -> Kavach:
+        """Return the Kavach of this process and loop, opened on the first call however many wait for it.
+
+        Raises what opening raises; the next call tries again.
+        """
+        task = self._task()
+        if not task.done():
+            await asyncio.shield(asyncio.wait((task,)))
+        return task.result()
+
+    async def close(self) -> None:
+        """Close what this loop opened, waiting for an opening in flight. Afterwards the next call opens anew."""
+        task = self._current_slots().pop(asyncio.get_running_loop(), None)
+        if task is not None:
+            await asyncio.wait((task,))
+            if task.exception() is None:
+                await task.result().close()
+
+    def _task(self) -> asyncio.Task[Kavach]:
+        loop, slots = asyncio.get_running_loop(), self._current_slots()
+        task = slots.get(loop)
+        if task is None:
+            task = loop.create_task(self._start(), context=contextvars.Context())
+            task.add_done_callback(lambda done: self._keep_only_success(slots, loop, done))
+            slots[loop] = task
+        return task
+
+    def _current_slots(self) -> _Slots:
+        if self._pid != os.getpid():
+            self._pid, self._slots = os.getpid(), _Slots()
+        return self._slots
+
+    async def _start(self) -> Kavach:
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                return await self._open(self.config)
+        except TimeoutError:
+            raise StoreUnavailable("Opening the database takes too long.") from None
+
+    @staticmethod
+    def _keep_only_success(slots: _Slots, loop: asyncio.AbstractEventLoop, done: asyncio.Task[Kavach]) -> None:
+        if (done.cancelled() or done.exception() is not None) and slots.get(loop) is done:
+            del slots[loop]
+
+
+def lazy_kavach(**settings: Unpack[Settings]) -> LazyKavach:
+    """Check the settings now and open nothing: building, importing and exporting OpenAPI need no database.
+
+    Raises `ConfigurationError`.
+    """
+    return LazyKavach(load_config(**settings))

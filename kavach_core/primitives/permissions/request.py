@@ -1,0 +1,51 @@
+"""What is asked: one action on one resource, with the arguments of the call and the address it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from kavach_core.errors import InvalidInput
+from kavach_core.primitives.permissions.grammar import check_action, check_resource, prefixes
+from kavach_core.primitives.permissions.networks import Address, find_address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRequest:
+    """One question to the grammar. The time is not part of it: it comes with the facts.
+
+    Raises InvalidInput for an action or resource that is not exact.
+    """
+
+    action: str
+    resource: str
+    arguments: Mapping[str, object] | None = None
+    address: Address | None = None
+    #: The resource cut at its colons, and all its beginnings: `("", "app", "app:read")`.
+    segments: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    prefixes: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_action(self.action, "action")
+        segments = check_resource(self.resource, "resource")
+        object.__setattr__(self, "segments", segments)
+        object.__setattr__(self, "prefixes", prefixes(segments))
+        object.__setattr__(self, "address", find_address(self.address))
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        action: str,
+        resource: str,
+        arguments: Mapping[str, object] | None = None,
+        address: str | Address | None = None,
+    ) -> Self:
+        """Make a request from what a caller gave; an address that cannot be read counts as unknown.
+
+        Raises InvalidInput, with the field, for an inexact action or resource and for arguments that are no object.
+        """
+        if arguments is not None and not isinstance(arguments, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidInput("Arguments are an object.", field="arguments")
+        return cls(action=action, resource=resource, arguments=arguments, address=find_address(address))

@@ -1,0 +1,5 @@
+"""Who the human is, told by the auth an app already has."""
+
+from kavach_core.resolvers.dev import dev_user
+
+__all__ = ["dev_user"]

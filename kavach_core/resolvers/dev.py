@@ -1,0 +1,30 @@
+"""A signed-in human for trying things out on one's own machine. Refuses to start anywhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kavach_core.api.edge import ChecksConfig
+from kavach_core.api.view import View
+from kavach_core.config import Config
+from kavach_core.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class DevUser(ChecksConfig):
+    """Takes every request without an `Authorization` header for one human."""
+
+    user_id: str
+
+    def check_config(self, config: Config) -> None:
+        """Raises `ConfigurationError` unless `base_url` is unset or one on localhost."""
+        if not config.is_local:
+            raise ConfigurationError("dev_user signs everyone in: it works only without base_url or on localhost.")
+
+    async def __call__(self, view: View) -> str | None:
+        return None if view.all("authorization") else self.user_id
+
+
+def dev_user(user_id: str) -> DevUser:
+    """Use as `resolve_user=dev_user("alice")` while developing: whoever calls is this human."""
+    return DevUser(user_id)

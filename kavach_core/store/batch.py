@@ -1,0 +1,162 @@
+"""Group commit: questions that wait while one transaction is in flight share the next one. No timer, no delay.
+
+An engine's `wake` sees to it that `step` is called until it says that nobody waits, and gives it what carries a
+function out in a transaction. On SQLite steps run in the writer thread, on PostgreSQL in a task of the store's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from kavach_core.errors import InvalidInput, StoreUnavailable
+from kavach_core.store.faults import CommitLost, DataRejected, unavailable
+from kavach_core.store.loops import call_in, fail, give
+from kavach_core.store.store import A, BatchWorker, Q, Transaction
+
+T = TypeVar("T")
+
+
+class Transact(Protocol):
+    """Carries out a function in a transaction of the engine's; it may run more than once.
+
+    Raises `CommitLost` and `DataRejected` as they are, and `StoreUnavailable` if surely nothing was committed.
+    """
+
+    async def __call__(self, function: Callable[[Transaction], Awaitable[T]], /) -> T: ...
+
+
+@dataclass(slots=True, eq=False)
+class Caller(Generic[Q, A]):
+    """One who waits: the question, and where the answer goes."""
+
+    question: Q
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[A]
+
+
+class BatchLane(Generic[Q, A]):
+    """The waiting room of one worker; callers may come from any thread and loop."""
+
+    def __init__(
+        self,
+        worker: BatchWorker[Q, A],
+        *,
+        most: int,
+        max_waiting: int,
+        require_open: Callable[[], None],
+        wake: Callable[[BatchLane[Q, A]], None],
+    ) -> None:
+        self._worker = worker
+        self._most = most
+        self._max_waiting = max_waiting
+        self._require_open = require_open
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._waiting: deque[Caller[Q, A]] = deque()
+        self._busy = False
+
+    async def submit(self, question: Q) -> A:
+        """Return the answer after its transaction is committed.
+
+        Raises `StoreUnavailable` if too many wait already, or if the batch could not be read or committed, and
+        `InvalidInput` if the database refuses a value of this question.
+        """
+        self._require_open()
+        loop = asyncio.get_running_loop()
+        caller = Caller[Q, A](question, loop, loop.create_future())
+        with self._lock:
+            if len(self._waiting) >= self._max_waiting:
+                raise unavailable("Too many calls are waiting for the database.")
+            self._waiting.append(caller)
+            if not self._busy:
+                self._busy = True
+                self._wake(self)
+        return await caller.future
+
+    async def step(self, transact: Transact) -> bool:
+        """Answer one batch of those who wait; False when nobody does any more."""
+        callers = self._take()
+        answers: Sequence[A | BaseException] = [unavailable() for _ in callers]
+        try:
+            if callers:
+                answers = await self._answer(transact, [caller.question for caller in callers])
+        finally:
+            _deal(callers, answers)
+        with self._lock:
+            self._busy = bool(self._waiting)
+            return self._busy
+
+    def abandon(self) -> None:
+        """Turn away everyone who waits, because what called `step` is being torn down."""
+        with self._lock:
+            callers, self._busy = list(self._waiting), False
+            self._waiting.clear()
+        _deal(callers, [unavailable() for _ in callers])
+
+    def _take(self) -> list[Caller[Q, A]]:
+        """The next callers in the order they came, without those who were cancelled meanwhile."""
+        with self._lock:
+            count = min(self._most, len(self._waiting))
+            callers = [self._waiting.popleft() for _ in range(count)]
+        return [caller for caller in callers if not caller.future.done()]
+
+    async def _answer(self, transact: Transact, questions: Sequence[Q]) -> Sequence[A | BaseException]:
+        """An answer or an error for each question; a batch with a refused value is split until it stands alone."""
+        try:
+            return await self._commit(transact, questions)
+        except DataRejected as refusal:
+            if len(questions) == 1:
+                return [_chained(InvalidInput("The database refuses a value of this call."), refusal)]
+        except (StoreUnavailable, CommitLost) as failure:
+            return [_chained(unavailable(), failure) for _ in questions]
+        except asyncio.CancelledError:
+            raise
+        except BaseException as bug:
+            return [bug] * len(questions)
+        middle = len(questions) // 2
+        return [
+            *await self._answer(transact, questions[:middle]),
+            *await self._answer(transact, questions[middle:]),
+        ]
+
+    async def _commit(self, transact: Transact, questions: Sequence[Q]) -> Sequence[A]:
+        async def run(tx: Transaction) -> Sequence[A]:
+            answers = await self._worker.run(tx, questions)
+            if len(answers) != len(questions):
+                raise RuntimeError(f"The worker gave {len(answers)} answers to {len(questions)} questions.")
+            return answers
+
+        try:
+            answers = await transact(run)
+        except (CommitLost, asyncio.CancelledError):
+            self._worker.lost()
+            raise
+        self._worker.committed()
+        return answers
+
+
+def _chained(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def _deal(callers: Sequence[Caller[Q, A]], answers: Sequence[A | BaseException]) -> None:
+    """Hand out the answers, with one wake-up for each event loop."""
+    hands: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[A], A | BaseException]]] = {}
+    for caller, answer in zip(callers, answers, strict=True):
+        hands.setdefault(caller.loop, []).append((caller.future, answer))
+    for loop, hand in hands.items():
+        call_in(loop, _settle, hand)
+
+
+def _settle(hand: Sequence[tuple[asyncio.Future[A], A | BaseException]]) -> None:
+    for future, answer in hand:
+        if isinstance(answer, BaseException):
+            fail(future, answer)
+        else:
+            give(future, answer)

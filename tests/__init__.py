@@ -1,0 +1,1 @@
+"""The tests of Kavach. A package, so that benchmarks can reuse `tests.postgres_server`."""

@@ -1,0 +1,114 @@
+"""What every test may ask for: a PostgreSQL for the whole run, and a fresh database of each kind for one test.
+
+One cluster serves a run. The process that starts the workers (or the only process) starts it and hands its URL on in
+the environment; a URL that is there already is used as it is. Without any PostgreSQL the run says so at its end, and
+under CI it fails at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import hypothesis
+import pytest
+
+from kavach_core.store.migrate import migrate
+from tests.postgres_server import PostgresServer, PostgresUnavailable
+
+DATABASE_URL = "KAVACH_TEST_DATABASE_URL"
+
+_unavailable = pytest.StashKey[str]()
+
+# A shared machine may stall a single example for longer than Hypothesis thinks healthy.
+hypothesis.settings.register_profile("kavach", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("kavach")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    is_worker = hasattr(config, "workerinput")
+    if is_worker or DATABASE_URL in os.environ or config.option.collectonly:
+        return
+    server = PostgresServer()
+    try:
+        server.__enter__()
+    except PostgresUnavailable as error:
+        if os.environ.get("CI"):
+            pytest.exit(f"NO POSTGRESQL, and CI must not do without: {error}", returncode=3)
+        config.stash[_unavailable] = str(error)
+        return
+    os.environ[DATABASE_URL] = server.url
+    config.add_cleanup(server.close)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    reason = config.stash.get(_unavailable, None)
+    if reason is not None:
+        terminalreporter.section("NO POSTGRESQL: HALF OF THE TESTS DID NOT RUN", sep="!", red=True, bold=True)
+        terminalreporter.line(f"{reason}\nSet {DATABASE_URL} to a server whose role may create databases.")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """The URL of a server on which databases may be created; not of a database to write to."""
+    url = os.environ.get(DATABASE_URL)
+    if url is None:
+        pytest.skip("no PostgreSQL; see the end of this run")
+    return url
+
+
+@pytest.fixture(scope="session")
+def postgres_template() -> str:
+    """The database that fresh ones are copied from. Nobody may be connected to it while a test starts."""
+    return "template1"
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_url: str) -> Iterator[str]:
+    """The name of a database that holds the newest schema and nothing else, for directories that copy from it."""
+    with fresh_database(postgres_url, "template1") as url:
+        asyncio.run(migrate(url))
+        yield urlsplit(url).path.lstrip("/")
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> str:
+    """The URL of a SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'kavach.db'}"
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str, postgres_template: str) -> Iterator[str]:
+    """The URL of a fresh PostgreSQL database, dropped at the end whoever is still connected."""
+    with fresh_database(postgres_url, postgres_template) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a fresh database; the test runs once on each kind."""
+    return str(request.getfixturevalue(f"{request.param}_database"))
+
+
+@contextmanager
+def fresh_database(server: str, template: str) -> Iterator[str]:
+    name = f"kavach_t_{secrets.token_hex(6)}"
+    asyncio.run(_execute(server, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    try:
+        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    finally:
+        asyncio.run(_execute(server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
