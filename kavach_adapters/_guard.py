@@ -1,7 +1,7 @@
 """The guard: a pure ASGI middleware for HTTP and WebSocket that lets nobody unknown reach a protected path.
 
-It is the first gate and `require` in the handler the second; neither trusts the other. `PathRules` tells which paths are
-protected, the edge who is asking.
+It is the first gate and `require` in the handler the second; neither trusts the other. `PathRules` tells which paths
+are protected, the edge who is asking.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kavach_core.primitives.path_patterns import PathPatterns
 from kavach_core.primitives.paths import PathRules, safe_next
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity, ServiceIdentity
 
-_KINDS: Final = {"human": HumanIdentity, "agent": AgentIdentity, "service": ServiceIdentity}
+_KINDS: Final[dict[str, type[object]]] = {"human": HumanIdentity, "agent": AgentIdentity, "service": ServiceIdentity}
 _VARY: Final = (b"vary", b"Accept, Authorization, Cookie")
 
 
@@ -36,11 +36,14 @@ class GuardMiddleware:
         public: Sequence[str] | None,
         login: str | None,
         allow: Sequence[str],
+        prefixes: Sequence[str] = (),
     ) -> None:
         unknown = set(allow) - _KINDS.keys()
         if unknown or not allow:
             raise ConfigurationError("allow names human, agent or service.")
-        exempt = [f"{edge.mount}/:path*"] + ([login.partition("?")[0]] if login else [])
+        exempt = [f"{edge.mount}/:path*"]
+        if login is not None and login.startswith("/"):
+            exempt.append(login.partition("?")[0])
         self._app = app
         self._edge = edge
         self._login = login
@@ -49,6 +52,7 @@ class GuardMiddleware:
             protect=None if protect is None else PathPatterns.parse(protect),
             public=None if public is None else PathPatterns.parse(public),
             exempt=PathPatterns.parse(exempt),
+            prefixes=tuple(prefixes),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

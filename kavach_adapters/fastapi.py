@@ -105,12 +105,16 @@ class KavachFastAPI:
         public: Sequence[str] | None = None,
         login: str | None = None,
         allow: Sequence[str] = ("human",),
+        prefixes: Sequence[str] = (),
     ) -> ASGIApp:
         """Protect paths: those in `protect`, or all but those in `public`. Browsers without a session go to `login`.
 
+        `allow` says who is let in: human, agent, service. `prefixes` are root paths that the server does not tell.
         Raises `ConfigurationError` for a pattern it cannot read.
         """
-        return GuardMiddleware(app, self._edge, protect=protect, public=public, login=login, allow=allow)
+        return GuardMiddleware(
+            app, self._edge, protect=protect, public=public, login=login, allow=allow, prefixes=prefixes
+        )
 
     def require(self, permission: str) -> RequirePermission:
         """A dependency on an agent that is verified, authorized for `"action:resource"`, and recorded.

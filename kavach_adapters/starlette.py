@@ -57,12 +57,16 @@ class KavachStarlette:
         public: Sequence[str] | None = None,
         login: str | None = None,
         allow: Sequence[str] = ("human",),
+        prefixes: Sequence[str] = (),
     ) -> ASGIApp:
         """Protect paths: those in `protect`, or all but those in `public`. Browsers without a session go to `login`.
 
+        `allow` says who is let in: human, agent, service. `prefixes` are root paths that the server does not tell.
         Also closes Kavach when the app shuts down. Raises `ConfigurationError` for a pattern it cannot read.
         """
-        return GuardMiddleware(app, self._edge, protect=protect, public=public, login=login, allow=allow)
+        return GuardMiddleware(
+            app, self._edge, protect=protect, public=public, login=login, allow=allow, prefixes=prefixes
+        )
 
     def identity(self, endpoint: Inner[C, Identity]) -> Outer[C]:
         """Hand the endpoint whoever is asking: a human, an agent or a service."""

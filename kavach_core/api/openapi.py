@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from kavach_core.api.operation import Caller, Operation
 
+Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+
 _PARAMETER: Final = re.compile(r"{(\w+)}")
 _ERROR_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
@@ -74,15 +76,14 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
     return cast("dict[str, Any]", _without_refs(schema, schema.pop("$defs", {})))
 
 
-def _without_refs(node: Any, definitions: dict[str, Any]) -> Any:
+def _without_refs(node: Json, definitions: dict[str, Json]) -> Json:
     if isinstance(node, list):
-        return [_without_refs(item, definitions) for item in cast("list[Any]", node)]
+        return [_without_refs(item, definitions) for item in node]
     if not isinstance(node, dict):
         return node
-    fields = cast("dict[str, Any]", node)
-    if "$ref" in fields:
-        return _without_refs(definitions[fields["$ref"].rpartition("/")[2]], definitions)
-    return {key: _without_refs(value, definitions) for key, value in fields.items()}
+    if "$ref" in node:
+        return _without_refs(definitions[str(node["$ref"]).rpartition("/")[2]], definitions)
+    return {key: _without_refs(value, definitions) for key, value in node.items()}
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:

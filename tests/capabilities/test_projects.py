@@ -1,0 +1,98 @@
+"""Two projects in one database: to each the other does not exist."""
+
+from __future__ import annotations
+
+import pytest
+
+from kavach_core import Kavach
+from kavach_core.errors import NotFound
+from kavach_core.store import Transaction
+from tests.capabilities.support import OpenKavach, all_entries, ask, code, make_agent, select, store_of
+
+
+@pytest.fixture
+async def two(open_kavach: OpenKavach) -> tuple[Kavach, Kavach]:
+    """Two projects with the same owner ids."""
+    return await open_kavach(), await open_kavach(project="other-project")
+
+
+async def test_ids_of_another_project_do_not_exist(two: tuple[Kavach, Kavach]) -> None:
+    mine, theirs = two
+    agent, receiver = await make_agent(theirs), await make_agent(theirs)
+    own = await make_agent(mine)
+    link = await theirs.delegations.create(from_agent=agent.id, to_agent=receiver.id, permissions=["read:repos"])
+    key, session = await theirs.keys.create(name="ci", scopes=["*"]), await theirs.sessions.create("alice")
+    entry = await ask(theirs, agent.token)
+    for use in (
+        mine.agents.get(agent.id),
+        mine.agents.update(agent.id, name="mine"),
+        mine.agents.rotate(agent.id),
+        mine.agents.revoke(agent.id),
+        mine.agents.delegate(from_=agent.id, permissions=["read:repos"]),
+        mine.delegations.create(from_agent=own.id, to_agent=agent.id, permissions=["read:repos"]),
+        mine.delegations.create(from_agent=agent.id, to_agent=own.id, permissions=["read:repos"]),
+        mine.delegations.get(link.id),
+        mine.delegations.list(agent.id),
+        mine.delegations.revoke(link.id),
+        mine.delegations.effective_permissions(agent.id),
+        mine.audit.trace(agent.id),
+        mine.keys.get(key.id),
+        mine.keys.rotate(key.id),
+        mine.keys.revoke(key.id),
+        mine.sessions.get(session.id),
+        mine.sessions.revoke(session.id),
+    ):
+        with pytest.raises(NotFound):
+            await use
+    assert await code(mine, agent.id) == "UNKNOWN_AGENT"
+    assert (await mine.agents.list()).total == 1 and await mine.audit.count() == 0
+    assert await mine.audit.count(before=entry.audit_id) == 0 and await mine.keys.list() == []
+    assert await mine.sessions.revoke_all("alice") == 0 and await mine.sessions.list("alice") == []
+
+
+async def test_tokens_of_another_project_are_of_nobody(two: tuple[Kavach, Kavach]) -> None:
+    mine, theirs = two
+    agent, key = await make_agent(theirs), await theirs.keys.create(name="ci", scopes=["*"])
+    session = await theirs.sessions.create("alice")
+    assert await code(mine, agent.token) == "UNKNOWN_CREDENTIAL"
+    identity = await theirs.agents.verify(agent.token or "")
+    assert await code(mine, identity) == "UNKNOWN_CREDENTIAL"
+    assert not await mine.sessions.verify(session.token or "")
+    assert (await mine.keys.verify(key.key or "")).code == "UNKNOWN_CREDENTIAL"  # type: ignore[union-attr]
+
+
+async def test_changes_stay_in_their_project(two: tuple[Kavach, Kavach]) -> None:
+    mine, theirs = two
+    agent = await make_agent(theirs)
+    await make_agent(mine)
+    await mine.owners.suspend("alice")
+    assert await ask(theirs, agent.token)
+    await mine.owners.rename("alice", "bob")
+    assert (await theirs.agents.get(agent.id)).owner_id == "alice"
+
+
+async def test_every_row_of_every_table_carries_its_project(two: tuple[Kavach, Kavach]) -> None:
+    mine, theirs = two
+    for kavach in two:
+        agent = await make_agent(kavach, {"resource": "repos", "actions": ["read"], "constraints": {"maxCallsPerHour": 9}})
+        await kavach.agents.delegate(from_=agent.id, permissions=["read:repos"])
+        await kavach.keys.create(name="ci", scopes=["*"])
+        await kavach.sessions.create("alice")
+        assert await ask(kavach, agent.token)
+        assert len(await all_entries(kavach)) == 1
+    for table in await _tables(mine):
+        projects = {project for (project,) in await select(mine, f"select distinct project_id from {table}")}
+        assert {mine.config.project, theirs.config.project} <= projects, table
+
+
+async def _tables(kavach: Kavach) -> list[str]:
+    names = (
+        "select name from sqlite_master where type = 'table'"
+        if store_of(kavach).dialect == "sqlite"
+        else "select tablename from pg_tables where schemaname = 'public'"
+    )
+
+    async def look(tx: Transaction) -> list[str]:
+        return [str(name) for (name,) in await tx.fetch(names)]
+
+    return sorted(set(await store_of(kavach).read(look)) - {"kavach_migrations"})
