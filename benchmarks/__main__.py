@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks import authorize, decide
 from benchmarks.report import Row
 
-Bench = Callable[[bool], Awaitable[Sequence[Row]]]
+Bench = Callable[[bool], Coroutine[Any, Any, Sequence[Row]]]
 
 BENCHES: Final[dict[str, Bench]] = {"authorize": authorize.run, "decide": decide.run}
 

@@ -1,4 +1,4 @@
-"""What `authorize` is to reach. Ratios hold on any machine; the absolute ones were set on two cores of 2020s servers."""
+"""What `authorize` is to reach. Ratios hold on any machine; the microseconds are for a server of today."""
 
 from __future__ import annotations
 

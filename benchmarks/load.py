@@ -7,11 +7,19 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-
-from benchmarks.machine import client_cpu
+from typing import NamedTuple
 
 #: Makes one call with one of the tokens.
 Call = Callable[[str], Awaitable[object]]
+
+
+class Reading(NamedTuple):
+    """What the clocks and counters show at one moment."""
+
+    server_cpu: float | None
+    batches: int
+    client_cpu: float
+    time: float
 
 
 @dataclass(slots=True)
@@ -19,9 +27,20 @@ class Sample:
     """What one variant did in all its windows."""
 
     seconds: float = 0.0
+    batches: int = 0
     client_cpu: float = 0.0
     server_cpu: float | None = 0.0
     latencies: list[float] = field(default_factory=list[float])
+
+    def add(self, before: Reading, after: Reading) -> None:
+        """Take in what passed between two readings."""
+        self.seconds += after.time - before.time
+        self.batches += after.batches - before.batches
+        self.client_cpu += after.client_cpu - before.client_cpu
+        if self.server_cpu is None or before.server_cpu is None or after.server_cpu is None:
+            self.server_cpu = None
+        else:
+            self.server_cpu += after.server_cpu - before.server_cpu
 
     @property
     def calls(self) -> int:
@@ -41,28 +60,42 @@ async def hold(
     *,
     concurrency: int,
     seconds: float,
-    server_cpu: Callable[[], float | None],
+    read: Callable[[], Reading],
 ) -> None:
-    """Keep so many calls in flight for so long, and add what happened to the sample."""
-    server_before, client_before, start = server_cpu(), client_cpu(), time.perf_counter()
-    await asyncio.gather(
-        *(_caller(call, tokens, number, start + seconds, sample.latencies) for number in range(concurrency))
-    )
-    sample.seconds += time.perf_counter() - start
-    sample.client_cpu += client_cpu() - client_before
-    server_after = server_cpu()
-    if server_before is None or server_after is None or sample.server_cpu is None:
-        sample.server_cpu = None
-    else:
-        sample.server_cpu += server_after - server_before
+    """Keep so many calls in flight, look for so long once all are, and add what was seen to the sample."""
+    loop = _Loop(call, tokens)
+    callers = [asyncio.ensure_future(loop.run(number)) for number in range(concurrency)]
+    await asyncio.wait((*callers, asyncio.ensure_future(asyncio.sleep(_RAMP))), return_when=asyncio.FIRST_COMPLETED)
+    loop.latencies = sample.latencies
+    before = read()
+    await asyncio.wait((*callers, asyncio.ensure_future(asyncio.sleep(seconds))), return_when=asyncio.FIRST_COMPLETED)
+    sample.add(before, read())
+    loop.stop()
+    await asyncio.gather(*callers)
 
 
-async def _caller(call: Call, tokens: Sequence[str], seed: int, end: float, latencies: list[float]) -> None:
-    """One caller. Tokens are taken in an order of its own, the same in every run."""
-    choose = random.Random(seed).choice
-    now = time.perf_counter()
-    while now < end:
-        start = now
-        await call(choose(tokens))
-        now = time.perf_counter()
-        latencies.append(now - start)
+class _Loop:
+    """What the callers of one window share."""
+
+    def __init__(self, call: Call, tokens: Sequence[str]) -> None:
+        self.latencies: list[float] = []
+        self._call = call
+        self._tokens = tokens
+        self._going = True
+
+    def stop(self) -> None:
+        """Let every caller end with the call it is in, which counts no more."""
+        self._going = False
+        self.latencies = []
+
+    async def run(self, seed: int) -> None:
+        """One caller. Tokens are taken in an order of its own, the same in every run."""
+        choose = random.Random(seed).choice
+        while self._going:
+            start = time.perf_counter()
+            await self._call(choose(self._tokens))
+            self.latencies.append(time.perf_counter() - start)
+
+
+#: Seconds until every caller has its call in flight.
+_RAMP = 0.05

@@ -78,17 +78,18 @@ class InTurns:
     def __init__(self, store: Store, config: Config, *, name: str, connections: int) -> None:
         self.name = name
         self.counter = Counter()
-        self._free: asyncio.Queue[Authorizer] = asyncio.LifoQueue()
-        for _ in range(connections):
-            self._free.put_nowait(_authorizer(store, config, self.counter, 1))
+        self._free = [_authorizer(store, config, self.counter, 1) for _ in range(connections)]
+        # Fair, as pools of connections are; a queue would let those that just finished go first again.
+        self._turn = asyncio.Semaphore(connections)
 
     async def __call__(self, token: str) -> None:
         """Authorize one call, as soon as a connection is free."""
-        authorizer = await self._free.get()
-        try:
-            await _allowed(authorizer, token)
-        finally:
-            self._free.put_nowait(authorizer)
+        async with self._turn:
+            authorizer = self._free.pop()
+            try:
+                await _allowed(authorizer, token)
+            finally:
+                self._free.append(authorizer)
 
 
 Variant = Direct | InTurns

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Final, cast
 
 from kavach_core.capabilities.agents.queries import AgentRow
 from kavach_core.capabilities.audit import Record
@@ -67,8 +67,14 @@ class _Rows:
 
 
 async def settle(store: Store, shape: Shape) -> list[str]:
-    """Write a group of agents; returns the tokens of those that act."""
-    return await store.transact(_settle, shape)
+    """Write a group of agents; returns the tokens of those that act.
+
+    On PostgreSQL the tables are analysed, which autovacuum would have done a minute later.
+    """
+    tokens = await store.transact(_settle, shape)
+    if store.dialect == "postgres":
+        await store.transact(_analyze)
+    return tokens
 
 
 async def fill_audit(store: Store, rows: int) -> None:
@@ -151,8 +157,12 @@ def _agent(rows: _Rows, shape: Shape, owner: str, permissions: bytes, *, foundin
     return row
 
 
+async def _analyze(tx: Transaction) -> None:
+    await tx.execute("analyze")
+
+
 async def _agent_ids(tx: Transaction) -> tuple[int, list[bytes]]:
-    return tx.now, [bytes(row[0]) for row in await tx.fetch("select id from kavach_agents")]  # type: ignore[arg-type]
+    return tx.now, [cast(bytes, row[0]) for row in await tx.fetch("select id from kavach_agents")]
 
 
 def _past_records(known: tuple[int, Sequence[bytes]], rows: int) -> Iterator[Record]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
 
-from kavach_adapters._asgi import view_of
+from kavach_adapters._asgi import Receive, Scope, Send, view_of
 from kavach_core.api.dispatch import run, run_unknown
 from kavach_core.api.edge import Edge
 from kavach_core.api.operation import Operation, Reply
@@ -16,8 +17,24 @@ from kavach_core.api.view import View
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-ALL_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]
 
+class _Anything(Convertor[str]):
+    """Like Starlette's `path`, which a line end stops: such a path would leave the mount and its errors."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        """Take the text as it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Give the text as it is."""
+        return value
+
+
+register_url_convertor("kavach_anything", _Anything())
+#: The path of everything under the mount.
+ANYTHING: Final = "/{rest:kavach_anything}"
 
 def to_response(reply: Reply, *, head: bool = False) -> Response:
     """A reply as Starlette sends it, header by header."""
@@ -45,11 +62,13 @@ def operation_endpoint(edge: Edge, operation: Operation) -> Endpoint:
     return endpoint
 
 
-def unknown_endpoint(table: Sequence[Operation]) -> Endpoint:
-    """The endpoint of everything under the mount that no operation is for."""
+class Unknown:
+    """Answers what no operation under the mount is for. It is an ASGI app, so that a router hands it any method."""
 
-    async def endpoint(request: Request) -> Response:
-        reply = run_unknown(table, "/" + str(request.path_params.get("rest", "")))
-        return to_response(reply, head=request.method == "HEAD")
+    def __init__(self, table: Sequence[Operation]) -> None:
+        self._table = table
 
-    return endpoint
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 405 for a path that has other methods, else 404."""
+        reply = run_unknown(self._table, "/" + str(scope["path_params"].get("rest", "")))
+        await to_response(reply, head=scope["method"] == "HEAD")(scope, receive, send)

@@ -14,10 +14,11 @@ from fastapi.security.http import HTTPBearer
 from starlette.exceptions import WebSocketException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from kavach_adapters._guard import GuardMiddleware
-from kavach_adapters._mount import ALL_METHODS, connection_view, operation_endpoint, unknown_endpoint
+from kavach_adapters._mount import ANYTHING, Unknown, connection_view, operation_endpoint
 from kavach_core.api import openapi, problems
 from kavach_core.api.document import WELL_KNOWN
 from kavach_core.api.edge import Edge, GetKavach, Grantable, HumansFrom, ResolveUser, split_permission
@@ -189,9 +190,11 @@ def _router(edge: Edge) -> APIRouter:
 
     router = APIRouter(lifespan=closing, redirect_slashes=False)
     _add_operations(router, edge, TABLE)
-    unknown = unknown_endpoint(TABLE)
-    for path in ("/{rest:path}", ""):
-        router.add_api_route(path, unknown, methods=ALL_METHODS, include_in_schema=False, response_model=None)
+    unknown = Unknown(TABLE)
+    # The bare path of the mount is empty here, and a route of Starlette's own has to begin with a slash.
+    bare = Route("/", unknown, include_in_schema=False)
+    bare.path = ""
+    router.routes += [Route(ANYTHING, unknown, include_in_schema=False), bare]
     return router
 
 

@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from kavach_adapters._guard import GuardMiddleware
 from kavach_adapters._mount import (
-    ALL_METHODS,
+    ANYTHING,
+    Unknown,
     connection_view,
     operation_endpoint,
     to_response,
-    unknown_endpoint,
 )
 from kavach_core.api import problems
 from kavach_core.api.document import WELL_KNOWN
@@ -141,18 +141,18 @@ def kavach_starlette(
 
 
 def _routes(edge: Edge) -> Sequence[BaseRoute]:
-    unknown = unknown_endpoint(TABLE)
-    inside = [
-        *(_route(edge, operation) for operation in TABLE),
-        Route("/{rest:path}", unknown, methods=ALL_METHODS, include_in_schema=False),
+    # Not a Mount: it does not take its own bare path, which the app would redirect, nor one with a line end.
+    unknown = Unknown(TABLE)
+    return [
+        *(_route(edge, operation, edge.mount) for operation in TABLE),
+        Route(edge.mount, unknown, include_in_schema=False),
+        Route(edge.mount + ANYTHING, unknown, include_in_schema=False),
     ]
-    # A Mount does not take its own bare path, and the app would redirect it.
-    bare = Route(edge.mount, unknown, methods=ALL_METHODS, include_in_schema=False)
-    return [Mount(edge.mount, routes=inside, name="kavach"), bare]
 
 
-def _route(edge: Edge, operation: Operation) -> Route:
-    return Route(operation.path, operation_endpoint(edge, operation), methods=[operation.method], name=operation.name)
+def _route(edge: Edge, operation: Operation, prefix: str = "") -> Route:
+    endpoint = operation_endpoint(edge, operation)
+    return Route(prefix + operation.path, endpoint, methods=[operation.method], name=f"kavach:{operation.name}")
 
 
 async def _refuse(connection: HTTPConnection, error: KavachError) -> Response | None:

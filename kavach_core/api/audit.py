@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from kavach_core.api.entitled import owner_filter, require_agent
@@ -89,7 +90,7 @@ class AuditEntryOut(Out):
 
 async def _query(call: Call) -> Page[dict[str, Any]]:
     query: AuditQuery = call.query
-    wanted = _span(call, query)
+    wanted = await _span(call, query)
     wanted["actions"] = [action for action in query.actions.split(",") if action]
     wanted["result"] = query.result
     wanted["before"] = query.before
@@ -102,9 +103,26 @@ async def _export(call: Call) -> Reply:
     media_type = _MEDIA_TYPES.get(query.format)
     if media_type is None:
         raise InvalidInput("format is json or csv.", field="format")
-    stream = call.kavach.audit.export(format="csv" if query.format == "csv" else "json", **_span(call, query))
+    stream = call.kavach.audit.export(format="csv" if query.format == "csv" else "json", **await _span(call, query))
     disposition = f'attachment; filename="kavach-audit.{query.format}"'.encode()
-    return Reply(status=200, content_type=media_type, headers=((b"content-disposition", disposition),), stream=stream)
+    return Reply(
+        status=200,
+        content_type=media_type,
+        headers=((b"content-disposition", disposition),),
+        stream=await _begun(stream),
+    )
+
+
+async def _begun(stream: AsyncIterator[str]) -> AsyncIterator[str]:
+    """The stream, with its first piece made: what fails by then is still answered as an error."""
+    first = await anext(stream)
+
+    async def pieces() -> AsyncIterator[str]:
+        yield first
+        async for piece in stream:
+            yield piece
+
+    return pieces()
 
 
 async def _trace(call: Call) -> list[dict[str, Any]]:
@@ -114,11 +132,12 @@ async def _trace(call: Call) -> list[dict[str, Any]]:
     return [to_wire(entry) for entry in entries]
 
 
-def _span(call: Call, query: _SpanQuery) -> Wanted:
-    """The filters all reading shares, cut down to what the caller may see."""
-    own_id = call.identity.agent_id if isinstance(call.identity, AgentIdentity) else query.agent_id
+async def _span(call: Call, query: _SpanQuery) -> Wanted:
+    """The filters all reading shares, cut down to what the caller may see. Raises `NotFound` for a foreign agent."""
+    own_id = call.identity.agent_id if isinstance(call.identity, AgentIdentity) else None
+    asked = query.agent_id or own_id
     return Wanted(
-        agent_id=own_id or None,
+        agent_id=None if asked is None else (await require_agent(call, asked)).id,
         owner_id=owner_filter(call, query.user_id or None),
         since=read_time(query.since or None, "since"),
         until=read_time(query.until or None, "until"),

@@ -126,10 +126,9 @@ async def _ask(call: Call, subject: AgentIdentity | str, body: AuthorizeIn) -> A
         context=_context(call, body),
         dry_run=body.dry_run,
     )
-    if isinstance(subject, AgentIdentity) and (
-        decision.code.ends_credential or decision.code is Reason.TOO_MANY_REFUSALS
-    ):
-        # The credential died between who-is-asking and the answer.
+    # About itself: the credential died between who-is-asking and the answer.
+    died = isinstance(subject, AgentIdentity) and decision.code.ends_credential
+    if died or decision.code is Reason.TOO_MANY_REFUSALS:
         raise rejection(Rejected(code=decision.code, audit_id=decision.audit_id, retry_after=decision.retry_after))
     return AuthorizeOut.of(decision)
 

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from kavach_core.cli import agents, audit, keys, owners
+from kavach_core.cli.demo import demo
 from kavach_core.cli.migrate import migrate
 from kavach_core.cli.output import print_error
 from kavach_core.cli.prune import prune
@@ -39,6 +40,7 @@ app = typer.Typer(
     # Rich tracebacks show local variables, and those hold tokens and the URL of the database.
     pretty_exceptions_enable=False,
 )
+app.command()(demo)
 app.command()(migrate)
 app.add_typer(keys.app, name="keys")
 app.add_typer(agents.app, name="agents")

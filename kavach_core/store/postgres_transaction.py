@@ -103,7 +103,7 @@ async def begin(connection: Connection, statement: str) -> None:
     try:
         await connection.execute(statement)
     except failures() as error:
-        lost = is_closed(connection)
+        lost = is_closed(connection) or sqlstate(error).startswith(_SHUT_DOWN)
         cut(connection)
         raise RunAgain if lost else unavailable() from error
 
@@ -128,3 +128,5 @@ def _changed(status: str) -> int:
 
 #: Rolled back by the server itself, or a constraint that is checked at the end.
 _SURELY_NOT_COMMITTED: Final = ("40", "23")
+#: What a server that stopped meanwhile has left behind on an idle connection.
+_SHUT_DOWN: Final = ("57P", "08")

@@ -123,8 +123,12 @@ class Store(Protocol):
         """Run a transaction that only reads, on one snapshot, beside the writers and without stopping them."""
         ...
 
-    def lane(self, worker: BatchWorker[Q, A], *, most: int = 256) -> Lane[Q, A]:
-        """A lane of its own for this worker; at most `most` questions share a transaction."""
+    def lane(self, worker: BatchWorker[Q, A], *, most: int = 256, max_waiting: int = 10_000) -> Lane[Q, A]:
+        """A lane of its own for this worker.
+
+        At most `most` questions share a transaction. When `max_waiting` wait already, the next one is turned away at
+        once with `StoreUnavailable`.
+        """
         ...
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -315,7 +316,7 @@ async def test_16_concurrent_rotations_leave_one_token(kavach: Kavach) -> None:
 
 
 async def test_a_token_of_nobody_is_rejected_without_a_record(kavach: Kavach, open_kavach: OpenKavach) -> None:
-    other = await make_agent(await open_kavach(project="elsewhere"))
+    other = await make_agent(await open_kavach(project=f"elsewhere-{secrets.token_hex(4)}"))
     rejected = await kavach.agents.verify(other.token or "")
     assert not rejected.valid and rejected.code is Reason.UNKNOWN_CREDENTIAL and rejected.audit_id is None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import secrets
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -384,7 +385,7 @@ async def test_a_bad_checksum_is_refused_without_a_query(kavach: Kavach) -> None
 
 
 async def test_a_credential_of_nobody_is_counted_and_never_a_row(kavach: Kavach, open_kavach: OpenKavach) -> None:
-    stranger = await make_agent(await open_kavach(project="elsewhere"))
+    stranger = await make_agent(await open_kavach(project=f"elsewhere-{secrets.token_hex(4)}"))
     for _ in range(3):
         decision = await ask(kavach, stranger.token, context=HTTP)
         assert (decision.code, decision.audit_id, decision.identity) == (Reason.UNKNOWN_CREDENTIAL, None, None)

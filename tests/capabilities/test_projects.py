@@ -7,13 +7,13 @@ import pytest
 from kavach_core import Kavach
 from kavach_core.errors import NotFound
 from kavach_core.store import Transaction
-from tests.capabilities.support import OpenKavach, all_entries, ask, code, make_agent, select, store_of
+from tests.capabilities.support import Home, OpenKavach, all_entries, ask, code, make_agent, select, store_of
 
 
 @pytest.fixture
-async def two(open_kavach: OpenKavach) -> tuple[Kavach, Kavach]:
+async def two(open_kavach: OpenKavach, home: Home) -> tuple[Kavach, Kavach]:
     """Two projects with the same owner ids."""
-    return await open_kavach(), await open_kavach(project="other-project")
+    return await open_kavach(), await open_kavach(project=f"{home.project}-other")
 
 
 async def test_ids_of_another_project_do_not_exist(two: tuple[Kavach, Kavach]) -> None:

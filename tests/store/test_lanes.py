@@ -211,6 +211,24 @@ async def test_closing_answers_those_who_wait_and_lets_nobody_in(store: Store) -
     assert await asyncio.gather(*waiting) == list("01234")
 
 
+async def test_a_lane_whose_task_is_torn_down_leaves_nobody_waiting(opened: OpenStore, postgres_database: str) -> None:
+    """As when somebody cancels every task of the loop."""
+    store = await opened(postgres_database)
+    await store.transact(_create)
+    worker = AddThings(slow=0.2)
+    lane = store.lane(worker, most=1)
+    callers = [asyncio.create_task(lane.submit(name)) for name in ("in flight", "waiting")]
+    await asyncio.sleep(0.05)
+    for task in asyncio.all_tasks() - {*callers, asyncio.current_task()}:
+        task.cancel()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreUnavailable] * 2
+    worker.slow = 0.0
+    assert await lane.submit("next") == "NEXT"
+    assert worker.diary == ["run", "lost", "run", "committed"]
+    assert await names(store) == ["next"]
+
+
 class Dawdler(AddThings):
     async def run(self, tx: Transaction, questions: Sequence[str]) -> Sequence[str | Exception]:
         answers = await super().run(tx, questions)

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,22 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         asyncio.run(open_store(f"sqlite:///{tmp_path}/kavach.db"))
 
 
+async def test_migrating_waits_for_a_writer_that_knows_no_wal(sqlite_database: str) -> None:
+    """Setting the journal mode does not wait for such a lock by itself."""
+    path = sqlite_database.removeprefix("sqlite:///")
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("create table theirs (x text)")
+    other.execute("begin immediate")
+    other.execute("insert into theirs values ('x')")
+    with pytest.raises(sqlite3.OperationalError), closing(sqlite3.connect(path, timeout=5)) as impatient:
+        impatient.execute("pragma journal_mode=wal")
+    migrating = asyncio.create_task(migrate(sqlite_database))
+    await asyncio.sleep(0.1)
+    other.execute("commit")
+    other.close()
+    assert await migrating
+
+
 def test_statements_are_told_apart() -> None:
     text = """
     -- a comment; with a semicolon
@@ -119,10 +136,9 @@ def test_statements_are_told_apart() -> None:
     """
     found = list(statements(text))
     assert [statement.count("create") for statement in found] == [1, 1, 1]
-    with sqlite3.connect(":memory:") as connection:
+    with closing(sqlite3.connect(":memory:")) as connection:
         for statement in found:
             connection.execute(statement)
-    connection.close()
 
 
 async def test_many_processes_boot_at_once(opened: OpenStore, database_url: str) -> None:

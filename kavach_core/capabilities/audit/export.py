@@ -34,7 +34,8 @@ CSV_COLUMNS: Final = (
     "userAgent",
     "requestId",
 )
-_FORMULA_STARTS: Final = frozenset("=+-@\t\r")
+#: What spreadsheets take for the beginning of a formula, the wide forms of East Asian keyboards too.
+_FORMULA_STARTS: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def to_wire(entry: AuditEntry) -> dict[str, object]:

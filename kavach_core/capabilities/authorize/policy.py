@@ -42,7 +42,7 @@ class Candidate(NamedTuple):
     @property
     def is_free(self) -> bool:
         """Whether it passes without any counter."""
-        return all(choice[0].constraints.max_calls_per_hour is None for choice in self.choices)
+        return not any(_is_rated(choice[0]) for choice in self.choices)
 
 
 class Stopped(NamedTuple):
@@ -117,9 +117,8 @@ def claims_of(plan: Plan) -> Iterator[bytes]:
     """The counters that choosing may look at."""
     for candidate in plan.candidates:
         for link, choice in zip(candidate.path, candidate.choices, strict=True):
-            for permission in choice:
-                if permission.constraints.max_calls_per_hour is not None:
-                    yield keys.rate(link.holder, permission.key)
+            if _is_rated(choice[0]):
+                yield from (_key(link, permission) for permission in choice)
 
 
 def _try(path: Path, request: AccessRequest, facts: Facts) -> Candidate | Stopped:

@@ -41,6 +41,11 @@ where project_id = $1 and (from_agent = $2 or to_agent = $2) order by id desc li
 _REVOKE: Final = """
 update kavach_delegations set revoked_at = $3 where project_id = $1 and id = $2 and revoked_at is null
 """
+_OWNER_OF: Final = """
+select g.owner_id from kavach_delegations d
+join kavach_agents g on g.project_id = d.project_id and g.id = d.from_agent
+where d.project_id = $1 and d.id = $2
+"""
 _LIVE: Final = "d.project_id = $1 and d.revoked_at is null and d.expires_at > $3"
 _COUNT_INTO: Final = f"""
 select count(*) from kavach_delegations d
@@ -88,6 +93,12 @@ async def taking_part(tx: Transaction, project: str, agent_id: bytes, most: int)
 async def revoke(tx: Transaction, project: str, delegation_id: bytes) -> bool:
     """End one delegation, and with it all that stands on it; returns whether this changed anything."""
     return await tx.execute(_REVOKE, project, delegation_id, tx.now) == 1
+
+
+async def owner_of(tx: Transaction, project: str, delegation_id: bytes) -> str | None:
+    """Return the owner of a delegation's agents, if it is on record."""
+    row = await tx.fetch_one(_OWNER_OF, project, delegation_id)
+    return None if row is None else cast(str, row[0])
 
 
 async def count_live(tx: Transaction, project: str, *, into: bytes | None = None, out_of: bytes | None = None) -> int:

@@ -156,7 +156,9 @@ class Delegations:
 
     async def _end(self, tx: Transaction, delegation_id: bytes) -> None:
         if await queries.revoke(tx, self._project, delegation_id):
-            await announce(tx, self._project, "delegation.revoked", subject=ids.DELEGATION.text(delegation_id))
+            owner_id = await queries.owner_of(tx, self._project, delegation_id)
+            subject = ids.DELEGATION.text(delegation_id)
+            await announce(tx, self._project, "delegation.revoked", subject=subject, owner_id=owner_id)
 
     async def _effective(self, tx: Transaction, agent_id: bytes) -> Sequence[Permission]:
         facts = await load_facts(tx, self._project, self._sets, agents=(agent_id,))

@@ -13,6 +13,12 @@ insert into kavach_owners (project_id, id, created_at) values ($1, $2, $3)
 on conflict (project_id, id) do update set id = excluded.id
 returning id, created_at, suspended_at
 """
+_LOCK_EXISTING = """
+update kavach_owners set id = id where project_id = $1 and id = $2 returning id, created_at, suspended_at
+"""
+_INSERT = """
+insert into kavach_owners (project_id, id, created_at) values ($1, $2, $3) on conflict (project_id, id) do nothing
+"""
 _FIND = "select id, created_at, suspended_at from kavach_owners where project_id = $1 and id = $2"
 _SUSPEND = """
 update kavach_owners set suspended_at = $3 where project_id = $1 and id = $2 and suspended_at is null
@@ -27,6 +33,17 @@ async def lock(tx: Transaction, project: str, owner_id: str) -> Owner:
     if row is None:
         raise RuntimeError("an upsert with returning gave no row")
     return _from_row(row)
+
+
+async def lock_existing(tx: Transaction, project: str, owner_id: str) -> Owner | None:
+    """Return the owner if there is one on record, and hold the row until the commit."""
+    row = await tx.fetch_one(_LOCK_EXISTING, project, owner_id)
+    return None if row is None else _from_row(row)
+
+
+async def insert(tx: Transaction, project: str, owner_id: str) -> bool:
+    """Put an owner on record; returns whether the id was free."""
+    return await tx.execute(_INSERT, project, owner_id, tx.now) == 1
 
 
 async def find(tx: Transaction, project: str, owner_id: str) -> Owner | None:

@@ -68,11 +68,11 @@ class Owners:
             await announce(tx, self._project, "owner.resumed", subject=owner_id, owner_id=owner_id)
 
     async def _rename(self, tx: Transaction, old_id: str, new_id: str) -> None:
-        if await queries.find(tx, self._project, new_id) is not None:
+        old, was_free = await self._take_both(tx, old_id, new_id)
+        if not was_free:
             raise Conflict("The new id is in use.", details={"newId": new_id})
-        if await queries.find(tx, self._project, old_id) is None:
+        if old is None:
             raise NotFound("There is no such owner.")
-        old = await self._lock_both(tx, old_id, new_id)
         for move in self._moves:
             await move(tx, self._project, old_id, new_id)
         if old.suspended:
@@ -80,6 +80,13 @@ class Owners:
         await queries.delete(tx, self._project, old_id)
         await announce(tx, self._project, "owner.renamed", subject=new_id, owner_id=new_id, data={"oldId": old_id})
 
-    async def _lock_both(self, tx: Transaction, old_id: str, new_id: str) -> Owner:
-        locked = {owner_id: await queries.lock(tx, self._project, owner_id) for owner_id in sorted((old_id, new_id))}
-        return locked[old_id]
+    async def _take_both(self, tx: Transaction, old_id: str, new_id: str) -> tuple[Owner | None, bool]:
+        """Lock the old owner and take the new id if it is free, in the one order that all renames keep."""
+        old: Owner | None = None
+        was_free = False
+        for owner_id in sorted((old_id, new_id)):
+            if owner_id == old_id:
+                old = await queries.lock_existing(tx, self._project, owner_id)
+            else:
+                was_free = await queries.insert(tx, self._project, owner_id)
+        return old, was_free

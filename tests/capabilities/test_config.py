@@ -1,0 +1,110 @@
+"""Settings that do not hold together refuse to start, and secrets stay out of sight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kavach_core import create_kavach, lazy_kavach
+from kavach_core.config import load_config
+from kavach_core.errors import ConfigurationError, InvalidInput, KavachError, RemoteNotAvailable
+
+SECRET = "correct-horse-battery-staple-canary"
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "BASE_URL", "SECRET", "API_KEY", "URL"):
+        monkeypatch.delenv(f"KAVACH_{name}", raising=False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"base_url": "https://app.example"},
+        {"base_url": "https://app.example", "secret": "short"},
+        {"base_url": "https://app.example", "secret": [SECRET, "short"]},
+        {"base_url": "https://app.example", "secret": []},
+        {"secret": "s" * 31},
+        {"secret": ""},
+        {"base_url": "http://app.example", "secret": SECRET},
+        {"base_url": "app.example", "secret": SECRET},
+        {"base_url": "ftp://localhost"},
+        {"base_url": "https://app.example/path", "secret": SECRET},
+        {"base_url": "https://user@app.example", "secret": SECRET},
+        {"base_url": "https://app.example?x=1", "secret": SECRET},
+        {"allowed_origins": ["http://app.example"]},
+        {"trusted_proxies": ["10.0.0.0/8", "everyone"]},
+        {"trusted_proxies": ["10.0.0.1/8"]},
+        {"max_delegation_depth": 0},
+        {"max_delegation_depth": 17},
+        {"max_agents_per_owner": -1},
+        {"refused_per_minute": 0},
+        {"project": ""},
+        {"project": "p" * 65},
+        {"project": "a\x00"},
+        {"session_idle": "0s"},
+        {"session_lifetime": "forever"},
+        {"database": "mysql://x"},
+        {"database": "sqlite://:memory:"},
+        {"database": "postgresql+asyncpg://u:canary@h/d"},
+    ],
+    ids=str,
+)
+async def test_what_does_not_hold_together_refuses_to_start(wrong: dict[str, Any]) -> None:
+    with pytest.raises((ConfigurationError, InvalidInput)) as caught:
+        await create_kavach(**wrong)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("remote", [{"api_key": "kv_live_x"}, {"url": "https://kavach.example"}])
+def test_remote_mode_says_that_it_is_not_there(remote: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RemoteNotAvailable):
+        load_config(**remote)
+    ((name, value),) = remote.items()
+    monkeypatch.setenv(f"KAVACH_{name.upper()}", value)
+    with pytest.raises(RemoteNotAvailable):
+        lazy_kavach()
+
+
+def test_secrets_are_never_shown() -> None:
+    config = load_config(database=f"postgresql://u:{SECRET}@h/d", base_url="https://app.example", secret=[SECRET, "old" * 20])
+    for text in (repr(config), str(config), f"{config}"):
+        assert "canary" not in text and "oldold" not in text and "postgresql" not in text
+
+
+def test_the_environment_speaks_where_arguments_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_config().database == "sqlite:///kavach.db"
+    monkeypatch.setenv("KAVACH_DATABASE_URL", "postgresql://h/d")
+    monkeypatch.setenv("KAVACH_BASE_URL", "https://App.example/")
+    monkeypatch.setenv("KAVACH_SECRET", SECRET)
+    config = load_config()
+    assert (config.database, config.base_url, config.secret) == ("postgresql://h/d", "https://app.example", (SECRET,))
+    assert load_config(database="sqlite:///x.db", base_url="http://localhost:8000").database == "sqlite:///x.db"
+
+
+@pytest.mark.parametrize(
+    "settings, origin, allowed",
+    [
+        ({}, "http://localhost:3000", True),
+        ({}, "http://127.0.0.1", True),
+        ({}, "https://app.example", False),
+        ({}, "http://localhost.evil.example", False),
+        ({}, "null", False),
+        ({"base_url": "https://app.example"}, "https://app.example", True),
+        ({"base_url": "https://app.example"}, "https://app.example.evil", False),
+        ({"base_url": "https://app.example"}, "http://app.example", False),
+        ({"base_url": "https://app.example"}, "http://localhost:3000", False),
+        ({"base_url": "https://app.example", "allowed_origins": ["https://b.example"]}, "https://b.example", True),
+    ],
+)
+def test_origins_come_from_the_configuration_alone(settings: dict[str, Any], origin: str, allowed: bool) -> None:
+    assert load_config(secret=SECRET, **settings).allows_origin(origin) is allowed
+
+
+def test_one_error_class_has_one_code() -> None:
+    with pytest.raises(TypeError, match="share the code"):
+        type("Another", (KavachError,), {"code": "NOT_FOUND"})
+    with pytest.raises(TypeError, match="needs a code"):
+        type("Nameless", (KavachError,), {})

@@ -1,0 +1,29 @@
+"""What the test apps answer, whatever the framework."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket
+
+
+def described(identity: object) -> dict[str, Any]:
+    """Who is asking."""
+    kind = None if identity is None else type(identity).__name__.removesuffix("Identity").lower()
+    return {"kind": kind, "id": getattr(identity, "id", None), "auditId": getattr(identity, "audit_id", None)}
+
+
+def seen(connection: HTTPConnection) -> dict[str, Any]:
+    """What an endpoint without any dependency sees of the identity, and of the headers that might claim one."""
+    identity = getattr(connection.state, "kavach_identity", None)
+    in_scope = connection.scope.get("state", {}).get("kavach_identity")
+    claims = sorted(name for name in connection.headers if name.startswith("x"))
+    return {**described(identity), "same": identity is in_scope, "claims": claims}
+
+
+async def greet(socket: WebSocket, message: object) -> None:
+    """Accept, say one thing, and close."""
+    await socket.accept()
+    await socket.send_json(message)
+    await socket.close()

@@ -1,0 +1,300 @@
+"""Bad input is answered with the error body and the right status, and not one row changes, on either database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from kavach_core.testing import FrozenClock
+from tests.capabilities.support import dump, select
+from tests.http.examples import Cast, make_cast
+from tests.http.frameworks import Framework
+from tests.http.world import NO_AGENT, NO_DELEGATION, Headers, World, bearer, error_of, worlds
+
+INVALID = (400, "INVALID_INPUT")
+NOT_FOUND = (404, "NOT_FOUND")
+#: As JSON escapes, which is how they get past a decoder: NUL, controls, lone surrogates, separators.
+UNCLEAN = ("\\u0000", "a\\u0000b", "a\\u0007", "a\\nb", "\\u007f", "\\u0085", "\\ud800", "a\\udfffb", "a\\u2028b")
+
+
+class Bad(NamedTuple):
+    """One bad call and its answer."""
+
+    method: str
+    path: str
+    body: str | None
+    answer: tuple[int, str]
+
+
+@pytest.fixture
+async def world(framework: Framework, database_url: str, clock: FrozenClock) -> AsyncGenerator[World]:
+    async with worlds(framework, database_url, clock) as open_world:
+        yield await open_world(grantable=["*:*"], max_delegation_depth=3)
+
+
+async def test_bad_input_is_refused_and_changes_nothing(world: World) -> None:
+    cast = await make_cast(world)
+    service = await world.service()
+    await world.kavach.authorize(cast.agent, action="read", resource="repos")
+    before = await dump(world.kavach)
+    for caller, calls in (
+        (cast.as_human, [*_agents(cast), *_questions(cast), *_unclean(cast), *_queries(cast), *_ids()]),
+        (service, [*_agents(cast), *_unclean_for_services(), *_keys()]),
+    ):
+        for bad in calls:
+            answer = await _send(world, bad, caller)
+            told = f"{bad.method} {bad.path[:80]} {(bad.body or '')[:80]}"
+            assert not answer.is_success, f"{told} was accepted: {answer.text}"
+            assert error_of(answer) == bad.answer, f"{told} was answered {answer.text}"
+    assert await dump(world.kavach) == before
+
+
+async def test_delegating_too_much_is_refused_and_changes_nothing(world: World, clock: FrozenClock) -> None:
+    limited = {"resource": "files", "actions": ["read"], "constraints": {"maxCallsPerHour": 5}}
+    giver = await world.agent("read:repos", limited, expires_at=clock.now + timedelta(hours=1))
+    chain = [giver]
+    for _ in range(3):
+        child = await world.kavach.agents.delegate(from_=chain[-1].id, permissions=["read:repos"])
+        chain.append(child)
+    short = await world.agent(expires_at=clock.now + timedelta(seconds=1))
+    peer = await world.agent()
+    human = await world.human()
+    clock.advance("2s")
+    before = await dump(world.kavach)
+    free = {**limited, "constraints": {}}
+    looser = {**limited, "constraints": {"maxCallsPerHour": 6}}
+    for source, target, permissions, answer in (
+        (giver, peer, ["write:repos"], (403, "WIDENS")),
+        (giver, peer, ["read:*"], (403, "WIDENS")),
+        (giver, peer, ["*:repos"], (403, "WIDENS")),
+        (giver, peer, [looser], (403, "WIDENS")),
+        (giver, giver, ["read:repos"], (403, "CYCLE")),
+        (chain[2], giver, ["read:repos"], (403, "CYCLE")),
+        (chain[3], peer, ["read:repos"], (403, "TOO_DEEP")),
+        (giver, peer, [f"read:r{n}" for n in range(201)], INVALID),
+        (giver, peer, [], INVALID),
+        (short, peer, ["read:repos"], (409, "FINAL_STATE")),
+        (giver, short, ["read:repos"], (409, "FINAL_STATE")),
+    ):
+        body = {"fromAgent": source.id, "toAgent": target.id, "permissions": permissions}
+        assert error_of(await world.call("POST", "/delegations", human, json=body)) == answer, (permissions, answer)
+    for source, body, answer in (
+        (giver, {"permissions": ["write:repos"]}, (403, "WIDENS")),
+        (chain[3], {"permissions": ["read:repos"]}, (403, "TOO_DEEP")),
+        (giver, {"permissions": ["read:repos"], "maxDepth": 4}, (403, "TOO_DEEP")),
+        (giver, {"permissions": ["read:repos"], "maxDepth": -1}, INVALID),
+        (giver, {"permissions": ["read:repos"], "maxDepth": 10**30}, (403, "TOO_DEEP")),
+        (giver, {"permissions": ["read:repos"], "ttl": "-1h"}, INVALID),
+        (short, {"permissions": ["read:repos"]}, (409, "FINAL_STATE")),
+    ):
+        answered = await world.call("POST", f"/agents/{source.id}/delegate", human, json=body)
+        assert error_of(answered) == answer, (body, answered.text)
+    assert await dump(world.kavach) == before
+    # A constraint that is left out is inherited, so this one is not widening.
+    kept = await world.call("POST", f"/agents/{giver.id}/delegate", human, json={"permissions": [free]})
+    assert kept.status_code == 201
+
+
+async def test_free_text_is_kept_with_what_is_unclean_escaped(world: World) -> None:
+    agent = await world.agent()
+    asked = '{"action": "read", "resource": "repos", "arguments": {"q": "a\\u0000\\ud800b"}}'
+    answer = await _send(world, Bad("POST", "/authorize", asked, (200, "")), bearer(agent.token))
+    assert answer.json()["allowed"] is True
+    purpose = '{"permissions": ["read:repos"], "purpose": "why\\u0000\\ud800 not"}'
+    child = await _send(world, Bad("POST", f"/agents/{agent.id}/delegate", purpose, (201, "")), bearer(agent.token))
+    assert child.status_code == 201
+    for path in ("/audit", f"/delegations/{agent.id}", "/audit/export", "/audit/export?format=csv"):
+        assert (await world.call("GET", path, await world.human())).status_code == 200
+    entry = (await world.call("GET", "/audit", bearer(agent.token))).json()[0]
+    assert entry["parameters"] == {"q": "a\x00\ud800b"}
+
+
+async def test_where_a_call_came_from_is_kept_with_what_is_unclean_escaped(world: World) -> None:
+    token = bearer((await world.agent()).token)
+    odd = {**token, "user-agent": "x\x7fy", "x-request-id": "i" * 5000}
+    assert (await world.visit("POST", "/search", odd)).status_code == 200
+    rows = await select(world.kavach, "select count(*) from kavach_audit")
+    assert rows == [(1,)]
+
+
+def _agents(cast: Cast) -> list[Bad]:
+    """Agents that cannot be made, and changes that cannot be."""
+    permissions = (
+        [7],
+        [""],
+        ["read"],
+        ["read:"],
+        [":repos"],
+        ["read:a::b"],
+        ["read:re*"],
+        ["read:**:a"],
+        ["read:" + ":".join("a" * 33)],
+        ["read:" + "a" * 513],
+        [{"resource": "repos"}],
+        [{"resource": "repos", "actions": "read"}],
+        [{"resource": "repos", "actions": [7]}],
+        [{"resource": "repos", "actions": ["read"], "extra": 1}],
+        *(
+            [{"resource": "repos", "actions": ["read"], "constraints": constraints}]
+            for constraints in (
+                {"unheardOf": 1},
+                {"maxCallsPerHour": -1},
+                {"maxCallsPerHour": 1.5},
+                {"maxCallsPerHour": "5"},
+                {"maxCallsPerHour": True},
+                {"allowedArgPatterns": "path=*"},
+                {"allowedArgPatterns": ["no name"]},
+                {"requireApproval": "yes"},
+                {"timeWindow": {"start": "09:00", "end": None}},
+                {"timeWindow": {"start": "25:00", "end": "26:00"}},
+                {"ipAllowlist": ["not an address"]},
+                {"ipAllowlist": ["10.0.0.0/33"]},
+            )
+        ),
+        [f"read:r{n}" for n in range(10_000)],
+    )
+    bad = [{"permissions": each} for each in permissions]
+    bad += [
+        {"name": ""},
+        {"name": "n" * 256},
+        {"ttl": "-1h"},
+        {"ttl": 0},
+        {"ttl": "soon"},
+        {"expiresAt": "yesterday"},
+        {"expiresAt": "2020-01-01T00:00:00Z"},
+        {"expiresAt": "2030-01-01T13:00:00"},
+        {"metadata": {"a": "x" * 70_000}},
+    ]
+    creating = [_bad("POST", "/agents", {"ownerId": "alice", "name": "x", "permissions": [], **each}) for each in bad]
+    updating = [_bad("PATCH", f"/agents/{cast.agent}", each) for each in bad if each != {"ttl": 0}]
+    return [*creating, *updating]
+
+
+def _questions(cast: Cast) -> list[Bad]:
+    path = f"/agents/{cast.agent}/authorize"
+    asked = {"action": "read", "resource": "repos"}
+    return [
+        _bad("POST", "/authorize", asked),
+        *(
+            _bad("POST", path, {**asked, **wrong})
+            for wrong in (
+                {"action": ""},
+                {"action": 7},
+                {"resource": ""},
+                {"resource": "a::b"},
+                {"resource": "a" * 513},
+                {"arguments": []},
+                {"arguments": "text"},
+                {"dryRun": "yes"},
+                {"context": {"unheardOf": 1}},
+            )
+        ),
+    ]
+
+
+def _unclean(cast: Cast) -> list[Bad]:
+    """Control characters, NUL and lone surrogates wherever something is named."""
+    found: list[Bad] = []
+    for text in UNCLEAN:
+        for body in (
+            f'{{"name": "{text}", "permissions": []}}',
+            f'{{"name": "x", "permissions": ["read:{text}"]}}',
+            f'{{"name": "x", "permissions": ["{text}:repos"]}}',
+            f'{{"name": "x", "permissions": [{{"resource": "{text}", "actions": ["read"]}}]}}',
+            f'{{"name": "x", "permissions": [{{"resource": "a", "actions": ["{text}"]}}]}}',
+            f'{{"{text}": "x"}}',
+        ):
+            found.append(Bad("POST", "/agents", body, INVALID))
+        found.append(Bad("PATCH", f"/agents/{cast.agent}", f'{{"name": "{text}"}}', INVALID))
+        for question in (f'"action": "{text}", "resource": "r"', f'"action": "read", "resource": "{text}"'):
+            found.append(Bad("POST", f"/agents/{cast.agent}/authorize", f"{{{question}}}", INVALID))
+        about = f'{{"agentId": "{text}", "action": "read", "resource": "r"}}'
+        found.append(Bad("POST", "/authorize", about, INVALID))
+        ends = f'{{"fromAgent": "{cast.agent}", "toAgent": "{text}", "permissions": ["read:repos"]}}'
+        found.append(Bad("POST", "/delegations", ends, INVALID))
+    return found
+
+
+def _unclean_for_services() -> list[Bad]:
+    return [
+        bad
+        for text in (*UNCLEAN, "")
+        for bad in (
+            Bad("POST", "/agents", f'{{"ownerId": "{text}", "name": "x"}}', INVALID),
+            Bad("POST", "/owners/suspend", f'{{"ownerId": "{text}"}}', INVALID),
+            Bad("POST", "/owners/rename", f'{{"ownerId": "alice", "newId": "{text}"}}', INVALID),
+            Bad("POST", "/sessions", f'{{"userId": "{text}"}}', INVALID),
+            Bad("POST", "/keys", f'{{"name": "{text}", "scopes": ["agents:read"]}}', INVALID),
+        )
+    ] + [Bad("GET", f"/{path}?userId=a%00", None, INVALID) for path in ("agents", "audit", "audit/export")]
+
+
+def _keys() -> list[Bad]:
+    key = {"name": "k", "scopes": ["agents:read"]}
+    return [
+        _bad("POST", "/keys", {**key, **wrong})
+        for wrong in (
+            {"scopes": []},
+            {"scopes": ["everything"]},
+            {"scopes": "agents:read"},
+            {"scopes": [7]},
+            {"grantable": ["read"]},
+            {"test": "yes"},
+            {"expiresAt": "2020-01-01T00:00:00Z"},
+        )
+    ]
+
+
+def _queries(cast: Cast) -> list[Bad]:
+    huge = "9" * 30
+    wrong = [
+        *(f"/agents?{query}" for query in ("limit=-1", f"limit={huge}", "limit=ten", "limit=", "offset=-1")),
+        *(f"/agents?{query}" for query in (f"offset={huge}", "status=asleep", "type=root", "unheardOf=1")),
+        *(
+            f"/agents?{query}"
+            for query in ("status=%ED%A0%80", "limit=1&limit=1", "&".join(f"a{n}=1" for n in range(60)))
+        ),
+        *(f"/audit?{query}" for query in ("limit=-1", f"limit={huge}", "limit=10001", "offset=-1", "offset=100001")),
+        *(f"/audit?{query}" for query in ("result=maybe", "since=today", "until=1", "actions=%00", "actions=a%0Ab")),
+        *(f"/audit?{query}" for query in ("agentId=%00", "before=%00")),
+        *(f"/audit/export?{query}" for query in ("format=xml", "format=", "since=x", "agentId=%00")),
+        *(f"/agents/{cast.agent}/trace?{query}" for query in ("limit=-1", "after=%00", "limit=x")),
+    ]
+    return [Bad("GET", path, None, INVALID) for path in wrong]
+
+
+def _ids() -> list[Bad]:
+    """Ids that are none. A slash is never part of one."""
+    ids = {
+        "a": NOT_FOUND,
+        "agt_": NOT_FOUND,
+        NO_AGENT: NOT_FOUND,
+        NO_AGENT.upper(): NOT_FOUND,
+        NO_DELEGATION: NOT_FOUND,
+        "a" * 2000: INVALID,
+        "a%2Fb": NOT_FOUND,
+        "..%2Fagents": NOT_FOUND,
+        "a%00b": INVALID,
+        "a%0Ab": INVALID,
+        "%F0%9F%A4%96": NOT_FOUND,
+    }
+    found: list[Bad] = []
+    for text, answer in ids.items():
+        found += [Bad("GET", f"/agents/{text}", None, answer), Bad("DELETE", f"/agents/{text}", None, answer)]
+        found += [Bad("DELETE", f"/delegations/{text}", None, answer), Bad("DELETE", f"/sessions/{text}", None, answer)]
+        found += [Bad("GET", f"/delegations/{text}/permissions", None, answer)]
+    return found
+
+
+def _bad(method: str, path: str, body: dict[str, Any]) -> Bad:
+    return Bad(method, path, json.dumps(body), INVALID)
+
+
+async def _send(world: World, bad: Bad, caller: Headers) -> httpx.Response:
+    content = None if bad.body is None else bad.body.encode()
+    return await world.call(bad.method, bad.path, {**caller, "content-type": "application/json"}, content=content)
