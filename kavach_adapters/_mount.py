@@ -36,6 +36,7 @@ register_url_convertor("kavach_anything", _Anything())
 #: The path of everything under the mount.
 ANYTHING: Final = "/{rest:kavach_anything}"
 
+
 def to_response(reply: Reply, *, head: bool = False) -> Response:
     """A reply as Starlette sends it, header by header."""
     if reply.stream is not None and not head:
@@ -48,7 +49,7 @@ def to_response(reply: Reply, *, head: bool = False) -> Response:
 
 def connection_view(connection: HTTPConnection) -> View:
     """The view of a request or WebSocket."""
-    return view_of(connection.scope)
+    return view_of(connection.scope, params={name: str(part) for name, part in connection.path_params.items()})
 
 
 def operation_endpoint(edge: Edge, operation: Operation) -> Endpoint:

@@ -55,15 +55,16 @@ def matches(template: str, path: str) -> bool:
 
 async def _run(edge: Edge, operation: Operation, view: View) -> Reply:
     identity = await _authenticate(edge, operation, view)
-    _check_media_type(view, identity)
-    body = None if operation.body is None else await _read_body(operation, view)
+    raw = b"" if operation.body is None or view.read is None else await view.read(operation.limit)
+    if raw or _declares_body(view):
+        _check_media_type(view, identity)
     call = Call(
         kavach=await edge.get_kavach(),
         edge=edge,
         view=view,
         identity=identity,
         query=None if operation.query is None else _parse_query(operation.query, view.query),
-        body=body,
+        body=None if operation.body is None else _parse_body(operation, raw),
     )
     return _to_reply(operation, await operation.handler(call))
 
@@ -97,15 +98,16 @@ def _check_media_type(view: View, identity: Identity | None) -> None:
     """
     if not isinstance(identity, HumanIdentity) or identity.by_header or not view.is_unsafe:
         return
-    if view.header("content-length") in (None, "0") and view.header("transfer-encoding") is None:
-        return
     media_type = (view.header("content-type") or "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType("A body is sent as application/json.")
 
 
-async def _read_body(operation: Operation, view: View) -> BaseModel:
-    raw = b"" if view.read is None else await view.read(operation.limit)
+def _declares_body(view: View) -> bool:
+    return view.header("content-length") not in (None, "0") or view.header("transfer-encoding") is not None
+
+
+def _parse_body(operation: Operation, raw: bytes) -> BaseModel:
     if not raw and operation.body_optional:
         return _validate(operation.body, {})
     return _validate(operation.body, _parse_json(raw))

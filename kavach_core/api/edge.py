@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,11 +12,13 @@ from typing import Final, Literal, Protocol, cast
 from kavach_core.api.view import View
 from kavach_core.capabilities.authorize import CallContext, Decision
 from kavach_core.capabilities.authorize.service import rejection
+from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.capabilities.sessions.model import LiveSession, SessionEnd, SessionRejected
 from kavach_core.config import Config
 from kavach_core.errors import (
     CallerNotAllowed,
     GrantNotAllowed,
+    InvalidInput,
     OriginRefused,
     OwnerSuspended,
     ResolverFailed,
@@ -60,9 +63,12 @@ Grantable = Sequence[PermissionLike] | Callable[[str], Awaitable[Sequence[Permis
 #: Whom to ask first where no `Authorization` header speaks: the app's auth or Kavach's own session cookie.
 HumansFrom = Literal["app", "session"]
 
+#: A browser that sends more different ones is being played with.
 _MOST_COOKIES: Final = 4
 #: Where the identity of a request travels from the guard to the handler.
 IDENTITY_KEY: Final = "kavach_identity"
+
+_log = logging.getLogger("kavach")
 
 
 class ChecksConfig(ABC):
@@ -141,8 +147,11 @@ class Edge:
     ) -> AgentIdentity:
         """Verify, authorize and record the agent behind a request, and return it with its audit id.
 
-        `permission` is `"action:resource"`. Raises `Unauthenticated`, `CallerNotAllowed`, `PermissionDenied` and
-        `RateLimited`.
+        `permission` is `"action:resource"`; a segment `{name}` stands for that part of the path. The parts of the path
+        are the arguments, unless others are given.
+
+        Raises `Unauthenticated`, `CallerNotAllowed`, `PermissionDenied`, `RateLimited`, and `InvalidInput` for a part
+        of the path that is not one segment.
         """
         action, resource = split_permission(permission)
         token = bearer_of(view)
@@ -151,8 +160,8 @@ class Edge:
         identity = await kavach.require_authorized(
             subject or await self.require_agent(view),
             action=action,
-            resource=resource,
-            arguments=arguments,
+            resource=fill(resource, view.params),
+            arguments=arguments or dict(view.params) or None,
             context=self.context(view),
         )
         view.state[IDENTITY_KEY] = identity
@@ -162,16 +171,19 @@ class Edge:
         """Like `require`, but answer with the decision; for each message of a socket that is open already."""
         action, resource = split_permission(permission)
         kavach = await self.get_kavach()
-        subject = bearer_of(view) or ""
         return await kavach.authorize(
-            subject, action=action, resource=resource, arguments=arguments, context=self.context(view)
+            bearer_of(view) or "",
+            action=action,
+            resource=fill(resource, view.params),
+            arguments=arguments,
+            context=self.context(view),
         )
 
     async def session(self, view: View) -> LiveSession | None:
         """Return the live Kavach session behind a request, by cookie or bearer, or None."""
         kavach = await self.get_kavach()
         token = bearer_of(view)
-        candidates = [token] if token is not None else view.cookies(self.config.session_cookie)[:_MOST_COOKIES]
+        candidates = [token] if token is not None else self._cookies(view)
         found = [await kavach.sessions.verify(each) for each in candidates]
         live = [session for session in found if isinstance(session, LiveSession)]
         return live[0] if len(live) == 1 else None
@@ -219,6 +231,7 @@ class Edge:
         try:
             return _permission_set(await self._grantable(identity.id))
         except Exception as error:
+            _log.exception("grantable failed")
             raise ResolverFailed("The app cannot tell what may be granted now.") from error
 
     async def _identify(self, view: View) -> Identity | None:
@@ -257,26 +270,33 @@ class Edge:
             return None
         try:
             owner_id = await self._resolve_user(view)
-            suspended = owner_id is not None and await (await self.get_kavach()).owners.is_suspended(owner_id)
+            if owner_id is not None:
+                require_owner_id(owner_id)
         except Unavailable:
             raise
         except Exception as error:
+            _log.exception("resolve_user failed")
             raise ResolverFailed("The app cannot tell who is asking now.") from error
         if owner_id is None:
             return None
-        if suspended:
+        if await (await self.get_kavach()).owners.is_suspended(owner_id):
             raise OwnerSuspended("The owner is suspended.")
         return HumanIdentity(id=owner_id)
 
     async def _by_session(self, view: View) -> HumanIdentity | None:
         """Ask the session cookie. Of several with this name exactly one must be live: which is whose cannot be told."""
         live: list[HumanIdentity] = []
-        for token in view.cookies(self.config.session_cookie)[:_MOST_COOKIES]:
+        for token in self._cookies(view):
             try:
                 live.append(await self._by_session_token(token, by_header=False))
             except Unauthenticated:
                 continue
         return live[0] if len(live) == 1 else None
+
+    def _cookies(self, view: View) -> Sequence[str]:
+        """The session cookies of a request; none of too many, of which some would not be looked at."""
+        found = view.cookies(self.config.session_cookie)
+        return found if len(found) <= _MOST_COOKIES else ()
 
     async def _by_session_token(self, token: str, *, by_header: bool) -> HumanIdentity:
         session = await (await self.get_kavach()).sessions.verify(token)
@@ -317,6 +337,27 @@ def split_permission(permission: str) -> tuple[str, str]:
     action, _, resource = permission.partition(":")
     request = AccessRequest.of(action=action, resource=resource)
     return request.action, request.resource
+
+
+def fill(resource: str, params: Mapping[str, str]) -> str:
+    """The resource with each segment `{name}` replaced by that part of the path, which must be one exact segment.
+
+    Raises `InvalidInput` for a part that is more than one segment or a wildcard, and KeyError for a name that the path
+    does not have.
+    """
+    if "{" not in resource:
+        return resource
+    return ":".join(_filled(segment, params) for segment in resource.split(":"))
+
+
+def _filled(segment: str, params: Mapping[str, str]) -> str:
+    if not (segment.startswith("{") and segment.endswith("}")):
+        return segment
+    name = segment[1:-1]
+    value = params[name]
+    if ":" in value or "*" in value:
+        raise InvalidInput("This part of the path cannot name a resource.", field=name)
+    return value
 
 
 def _bad_credential(reason: Reason) -> Unauthenticated:
