@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from benchmarks.authorize_goals import goals_of
@@ -18,7 +18,7 @@ from benchmarks.load import Reading, Sample, hold
 from benchmarks.machine import client_cpu
 from benchmarks.report import Row, print_goals, print_rows, say
 from benchmarks.variants import Variant, batched, per_call
-from benchmarks.world import Shape, fill_audit, settle
+from benchmarks.world import Shape, analyse, fill_audit, settle
 from kavach_core.capabilities.audit import Audit
 from kavach_core.config import Config, load_config
 from kavach_core.kavach import Kavach
@@ -44,7 +44,7 @@ class Plan:
     whole: bool
 
 
-_QUICK: Final = Plan(window=0.2, rounds=2, whole=False)
+_QUICK: Final = Plan(window=0.15, rounds=2, whole=False)
 _FULL: Final = Plan(window=1.0, rounds=6, whole=True)
 
 
@@ -70,17 +70,30 @@ async def run(quick: bool) -> Sequence[Row]:
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open database, and the tokens of the agents in it that act, by the length of their chains."""
+
+    store: Store
+    config: Config
+    tokens: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+
+
 async def _measure(start: Start, plan: Plan) -> list[Row]:
     async with start() as backend:
         say(f"{backend.version}: {backend.durability}")
         bench = _Bench(backend, plan)
-        async with _opened(backend, "main") as (store, config):
-            rows = await bench.batching(store, config)
-            rows += await bench.permissions(store, config)
-            rows += await bench.export(store, config)
+        async with _opened(backend, "main") as main:
+            for chain in _CHAINS:
+                main.tokens[chain] = await settle(main.store, Shape(chain=chain))
+            if backend.name == "postgres":
+                await analyse(main.store)
+            rows = await bench.batching(main) + await bench.permissions(main) + await bench.export(main)
             if plan.whole:
-                rows += await bench.use(store, config)
-                rows += await bench.audit_rows(store, config)
+                rows += await bench.use(main)
+        rows += await bench.statistics()
+        if plan.whole:
+            rows += await bench.audit_rows()
         print_rows(f"authorize on {backend.version}", rows)
         return rows
 
@@ -92,61 +105,76 @@ class _Bench:
         self._backend = backend
         self._plan = plan
 
-    async def batching(self, store: Store, config: Config) -> list[Row]:
+    async def batching(self, main: Opened) -> list[Row]:
         """Batched against one transaction per call."""
         rows: list[Row] = []
-        single, group = per_call(store, config), batched(store, config)
-        for chain in _CHAINS:
-            tokens = await settle(store, Shape(chain=chain))
+        pair = (per_call(main.store, main.config), batched(main.store, main.config))
+        for chain, tokens in main.tokens.items():
+            single, group = (Contender(variant, tokens) for variant in pair)
             for concurrency in _CONCURRENCIES:
-                rows += await self._compare(Contender(single, tokens), Contender(group, tokens), concurrency, chain)
+                rows += await self._compare(single, group, concurrency, chain)
         return rows
 
-    async def use(self, store: Store, config: Config) -> list[Row]:
+    async def use(self, main: Opened) -> list[Row]:
         """The same where nearly every call writes the time of last use of four agents."""
-        tokens = await settle(store, Shape(chain=3, ttl=None))
+        tokens = await settle(main.store, Shape(chain=3, ttl=None))
         return await self._compare(
-            Contender(per_call(store, config, "per_call, use written"), tokens),
-            Contender(batched(store, config, "batched, use written"), tokens),
-            _USUAL,
+            Contender(per_call(main.store, main.config, "per_call, use written"), tokens),
+            Contender(batched(main.store, main.config, "batched, use written"), tokens),
             chain=3,
         )
 
-    async def permissions(self, store: Store, config: Config) -> list[Row]:
+    async def permissions(self, main: Opened) -> list[Row]:
         """A thousand permissions against ten."""
-        few = await settle(store, Shape(permissions=10))
-        many = await settle(store, Shape(permissions=1000))
+        many = await settle(main.store, Shape(permissions=1000))
         return await self._compare(
-            Contender(batched(store, config, "permissions_10"), few),
-            Contender(batched(store, config, "permissions_1000"), many),
-            _USUAL,
+            Contender(batched(main.store, main.config, "permissions_10"), main.tokens[0]),
+            Contender(batched(main.store, main.config, "permissions_1000"), many),
         )
 
-    async def export(self, store: Store, config: Config) -> list[Row]:
+    async def export(self, main: Opened) -> list[Row]:
         """While the whole audit is exported in this process, against quiet."""
-        tokens = await settle(store, Shape())
-        audit = Kavach(Runtime(store, config)).audit
+        audit = Kavach(Runtime(main.store, main.config)).audit
         return await self._compare(
-            Contender(batched(store, config, "quiet"), tokens),
-            Contender(batched(store, config, "export"), tokens, beside=lambda: _export_on_and_on(audit)),
-            _USUAL,
+            Contender(batched(main.store, main.config, "quiet"), main.tokens[0]),
+            Contender(
+                batched(main.store, main.config, "export"), main.tokens[0], beside=lambda: _export_on_and_on(audit)
+            ),
         )
 
-    async def audit_rows(self, empty: Store, config: Config) -> list[Row]:
-        """With a million audit rows, against a database that began with none."""
-        async with (
-            _opened(self._backend, "none") as (none, _),
-            _opened(self._backend, "many") as (many, _),
-        ):
-            tokens = [await settle(store, Shape()) for store in (none, many)]
-            await fill_audit(many, _MANY_AUDIT_ROWS)
+    async def statistics(self) -> list[Row]:
+        """With plans made while the tables were nearly empty and no statistics ever gathered, against with them."""
+        async with _opened(self._backend, "known") as known, _opened(self._backend, "unknown") as unknown:
             return await self._compare(
-                Contender(batched(none, config, "audit_0"), tokens[0]),
-                Contender(batched(many, config, "audit_1000000"), tokens[1]),
-                _USUAL,
+                Contender(*await self._grown(known, "analysed", analysed=True)),
+                Contender(*await self._grown(unknown, "never_analysed", analysed=False)),
+                chain=3,
             )
 
-    async def _compare(self, baseline: Contender, other: Contender, concurrency: int, chain: int = 0) -> list[Row]:
+    async def _grown(self, opened: Opened, name: str, *, analysed: bool) -> tuple[Variant, list[str]]:
+        """A variant that decided something before its database grew."""
+        variant = batched(opened.store, opened.config, name)
+        await variant((await settle(opened.store, Shape(chain=3, agents=4)))[0])
+        tokens = await settle(opened.store, Shape(chain=3))
+        if analysed:
+            await analyse(opened.store)
+        return variant, tokens
+
+    async def audit_rows(self) -> list[Row]:
+        """With a million audit rows, against a database that began with none."""
+        async with _opened(self._backend, "none") as none, _opened(self._backend, "many") as many:
+            tokens = [await settle(opened.store, Shape()) for opened in (none, many)]
+            await fill_audit(many.store, _MANY_AUDIT_ROWS)
+            for opened in (none, many):
+                await analyse(opened.store)
+            return await self._compare(
+                Contender(batched(none.store, none.config, "audit_0"), tokens[0]),
+                Contender(batched(many.store, many.config, "audit_1000000"), tokens[1]),
+            )
+
+    async def _compare(
+        self, baseline: Contender, other: Contender, concurrency: int = _USUAL, chain: int = 0
+    ) -> list[Row]:
         """Measure two contenders in turns."""
         pair = (baseline, other)
         samples = [Sample(), Sample()]
@@ -203,12 +231,12 @@ class _Bench:
 
 
 @asynccontextmanager
-async def _opened(backend: Backend, name: str) -> AsyncGenerator[tuple[Store, Config]]:
+async def _opened(backend: Backend, name: str) -> AsyncGenerator[Opened]:
     """An empty database of this name, migrated and open."""
     url = await backend.create(name)
     store = await open_store(url)
     try:
-        yield store, load_config(database=url)
+        yield Opened(store, load_config(database=url))
     finally:
         await store.close()
 

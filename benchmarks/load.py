@@ -63,12 +63,12 @@ async def hold(
     read: Callable[[], Reading],
 ) -> None:
     """Keep so many calls in flight, look for so long once all are, and add what was seen to the sample."""
-    loop = _Loop(call, tokens)
+    loop = _Loop(call, tokens, concurrency)
     callers = [asyncio.ensure_future(loop.run(number)) for number in range(concurrency)]
     await asyncio.wait((*callers, asyncio.ensure_future(asyncio.sleep(_RAMP))), return_when=asyncio.FIRST_COMPLETED)
-    loop.latencies = sample.latencies
+    loop.counted_in(sample)
     before = read()
-    await asyncio.wait((*callers, asyncio.ensure_future(asyncio.sleep(seconds))), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((*callers, asyncio.ensure_future(loop.look(seconds))), return_when=asyncio.FIRST_COMPLETED)
     sample.add(before, read())
     loop.stop()
     await asyncio.gather(*callers)
@@ -77,16 +77,28 @@ async def hold(
 class _Loop:
     """What the callers of one window share."""
 
-    def __init__(self, call: Call, tokens: Sequence[str]) -> None:
-        self.latencies: list[float] = []
+    def __init__(self, call: Call, tokens: Sequence[str], concurrency: int) -> None:
+        self._latencies: list[float] = []
+        self._concurrency = concurrency
+        self._wanted = 0
+        self._enough = asyncio.Event()
         self._call = call
         self._tokens = tokens
         self._going = True
 
+    def counted_in(self, sample: Sample) -> None:
+        """Count calls that end from now on."""
+        self._latencies = sample.latencies
+
+    async def look(self, seconds: float) -> None:
+        """Let the callers go on for so long, and on until each could have been answered."""
+        self._wanted = len(self._latencies) + self._concurrency
+        await asyncio.gather(asyncio.sleep(seconds), self._enough.wait())
+
     def stop(self) -> None:
         """Let every caller end with the call it is in, which counts no more."""
         self._going = False
-        self.latencies = []
+        self._latencies = []
 
     async def run(self, seed: int) -> None:
         """One caller. Tokens are taken in an order of its own, the same in every run."""
@@ -94,7 +106,9 @@ class _Loop:
         while self._going:
             start = time.perf_counter()
             await self._call(choose(self._tokens))
-            self.latencies.append(time.perf_counter() - start)
+            self._latencies.append(time.perf_counter() - start)
+            if len(self._latencies) == self._wanted:
+                self._enough.set()
 
 
 #: Seconds until every caller has its call in flight.

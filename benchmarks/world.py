@@ -67,14 +67,13 @@ class _Rows:
 
 
 async def settle(store: Store, shape: Shape) -> list[str]:
-    """Write a group of agents; returns the tokens of those that act.
+    """Write a group of agents; returns the tokens of those that act."""
+    return await store.transact(_settle, shape)
 
-    On PostgreSQL the tables are analysed, which autovacuum would have done a minute later.
-    """
-    tokens = await store.transact(_settle, shape)
-    if store.dialect == "postgres":
-        await store.transact(_analyze)
-    return tokens
+
+async def analyse(store: Store) -> None:
+    """Gather statistics, as autovacuum does on PostgreSQL within a minute or two of large changes."""
+    await store.transact(_analyse)
 
 
 async def fill_audit(store: Store, rows: int) -> None:
@@ -157,7 +156,7 @@ def _agent(rows: _Rows, shape: Shape, owner: str, permissions: bytes, *, foundin
     return row
 
 
-async def _analyze(tx: Transaction) -> None:
+async def _analyse(tx: Transaction) -> None:
     await tx.execute("analyze")
 
 

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from kavach_adapters.fastapi import kavach_fastapi
+    from kavach_adapters.litestar import kavach_litestar
+    from kavach_adapters.quart import kavach_quart
     from kavach_adapters.starlette import kavach_starlette
 
-__all__ = ["kavach_fastapi", "kavach_starlette"]
+__all__ = ["kavach_fastapi", "kavach_litestar", "kavach_quart", "kavach_starlette"]
 
-_HOMES: Final = {"kavach_fastapi": "fastapi", "kavach_starlette": "starlette"}
+_HOMES: Final = {
+    "kavach_fastapi": "fastapi",
+    "kavach_litestar": "litestar",
+    "kavach_quart": "quart",
+    "kavach_starlette": "starlette",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, view_of
+from kavach_adapters._connection import RECHECK, Watched
 from kavach_core.api import problems
 from kavach_core.api.edge import Edge, GetKavach
 from kavach_core.api.operation import Reply
@@ -37,6 +38,7 @@ class GuardMiddleware:
         login: str | None,
         allow: Sequence[str],
         prefixes: Sequence[str] = (),
+        recheck: float = RECHECK,
     ) -> None:
         unknown = set(allow) - _KINDS.keys()
         if unknown or not allow:
@@ -44,7 +46,7 @@ class GuardMiddleware:
         exempt = [f"{edge.mount}/:path*"]
         if login is not None and login.startswith("/"):
             exempt.append(login.partition("?")[0])
-        self._app = app
+        self._app = Watched(app, edge, recheck)
         self._edge = edge
         self._login = login
         self._kinds = tuple(_KINDS[name] for name in allow)

@@ -8,8 +8,10 @@ from typing import Final
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
+from starlette.websockets import WebSocket, WebSocketState
 
 from kavach_adapters._asgi import Receive, Scope, Send, view_of
+from kavach_adapters._connection import watch_socket
 from kavach_core.api.dispatch import run, run_unknown
 from kavach_core.api.edge import Edge
 from kavach_core.api.operation import Operation, Reply
@@ -50,6 +52,18 @@ def to_response(reply: Reply, *, head: bool = False) -> Response:
 def connection_view(connection: HTTPConnection) -> View:
     """The view of a request or WebSocket."""
     return view_of(connection.scope, params={name: str(part) for name, part in connection.path_params.items()})
+
+
+def watch(edge: Edge, connection: HTTPConnection, every: float) -> None:
+    """Verify a socket again while it is open. Streams are left to the guard: only a layer around the app sees them."""
+    if not isinstance(connection, WebSocket):
+        return
+
+    async def end(code: int, reason: str) -> None:
+        if WebSocketState.DISCONNECTED not in (connection.application_state, connection.client_state):
+            await connection.close(code, reason)
+
+    watch_socket(edge, connection.scope, every, end)
 
 
 def operation_endpoint(edge: Edge, operation: Operation) -> Endpoint:

@@ -5,7 +5,7 @@
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
@@ -17,8 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from kavach_adapters._connection import RECHECK, checked
 from kavach_adapters._guard import GuardMiddleware
-from kavach_adapters._mount import ANYTHING, Unknown, connection_view, operation_endpoint
+from kavach_adapters._mount import ANYTHING, Unknown, connection_view, operation_endpoint, watch
 from kavach_core.api import openapi, problems
 from kavach_core.api.document import WELL_KNOWN
 from kavach_core.api.edge import Edge, GetKavach, Grantable, HumansFrom, ResolveUser, split_permission
@@ -31,14 +32,22 @@ from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Ident
 
 _SCHEME = "kavachBearer"
 
+Who = TypeVar("Who", bound=Identity)
+
 
 @dataclass(frozen=True)
 class _Dependency(SecurityBase):
     """A dependency that FastAPI shows as a security requirement. Equal ones override each other in tests."""
 
     edge: Edge = field(repr=False)
+    recheck: float = field(repr=False)
     model = HTTPBearerModel(description=openapi.SECURITY_SCHEMES[_SCHEME]["description"])
     scheme_name = _SCHEME
+
+    def opened(self, connection: HTTPConnection, who: Who) -> Who:
+        """Give who opened a connection; a socket is verified again while it is open."""
+        watch(self.edge, connection, self.recheck)
+        return who
 
 
 class RequireIdentity(_Dependency):
@@ -46,7 +55,7 @@ class RequireIdentity(_Dependency):
 
     async def __call__(self, connection: HTTPConnection) -> Identity:
         try:
-            return await self.edge.require_identity(connection_view(connection))
+            return self.opened(connection, await self.edge.require_identity(connection_view(connection)))
         except KavachError as error:
             _refuse(connection, error)
 
@@ -56,7 +65,7 @@ class RequireHuman(_Dependency):
 
     async def __call__(self, connection: HTTPConnection) -> HumanIdentity:
         try:
-            return await self.edge.require_human(connection_view(connection))
+            return self.opened(connection, await self.edge.require_human(connection_view(connection)))
         except KavachError as error:
             _refuse(connection, error)
 
@@ -66,7 +75,7 @@ class RequireAgent(_Dependency):
 
     async def __call__(self, connection: HTTPConnection) -> AgentIdentity:
         try:
-            return await self.edge.require_agent(connection_view(connection))
+            return self.opened(connection, await self.edge.require_agent(connection_view(connection)))
         except KavachError as error:
             _refuse(connection, error)
 
@@ -79,7 +88,7 @@ class RequirePermission(_Dependency):
 
     async def __call__(self, connection: HTTPConnection) -> AgentIdentity:
         try:
-            return await self.edge.require(connection_view(connection), self.permission)
+            return self.opened(connection, await self.edge.require(connection_view(connection), self.permission))
         except KavachError as error:
             _refuse(connection, error)
 
@@ -87,16 +96,17 @@ class RequirePermission(_Dependency):
 class KavachFastAPI:
     """One mount of Kavach in a FastAPI app. Nothing is opened when it is made."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, recheck: float = RECHECK) -> None:
         self._edge = edge
+        self._recheck = checked(recheck)
         #: For `app.include_router(kv.router, prefix="/api/kavach")`; closes Kavach when the app shuts down.
         self.router = _router(edge)
         #: For `app.include_router(kv.well_known)`: documents that belong at the root.
         self.well_known = _plain_router(edge, WELL_KNOWN)
         #: Dependencies: `Annotated[HumanIdentity, Depends(kv.human)]` and so on.
-        self.identity = RequireIdentity(edge)
-        self.human = RequireHuman(edge)
-        self.agent = RequireAgent(edge)
+        self.identity = RequireIdentity(edge, recheck)
+        self.human = RequireHuman(edge, recheck)
+        self.agent = RequireAgent(edge, recheck)
 
     def Guard(  # noqa: N802 - it is given to add_middleware, where classes go
         self,
@@ -111,10 +121,17 @@ class KavachFastAPI:
         """Protect paths: those in `protect`, or all but those in `public`. Browsers without a session go to `login`.
 
         `allow` says who is let in: human, agent, service. `prefixes` are root paths that the server does not tell.
-        Raises `ConfigurationError` for a pattern it cannot read.
+        Sockets and streams are verified again while they are open, on every path. Raises `ConfigurationError` for a pattern it cannot read.
         """
         return GuardMiddleware(
-            app, self._edge, protect=protect, public=public, login=login, allow=allow, prefixes=prefixes
+            app,
+            self._edge,
+            protect=protect,
+            public=public,
+            login=login,
+            allow=allow,
+            prefixes=prefixes,
+            recheck=self._recheck,
         )
 
     def require(self, permission: str) -> RequirePermission:
@@ -123,7 +140,7 @@ class KavachFastAPI:
         Two with the same permission are equal, so `app.dependency_overrides[kv.require("read:repos")]` works.
         """
         split_permission(permission)
-        return RequirePermission(self._edge, permission)
+        return RequirePermission(self._edge, self._recheck, permission)
 
     async def session(self, connection: HTTPConnection) -> LiveSession | None:
         """Return the live Kavach session behind a request, or None."""
@@ -143,6 +160,7 @@ def kavach_fastapi(
     grantable: Grantable | None = None,
     humans_from: HumansFrom = "app",
     mount: str = "/api/kavach",
+    recheck: float = RECHECK,
 ) -> KavachFastAPI:
     """Make the router, guard and dependencies of one Kavach for a FastAPI app.
 
@@ -152,25 +170,27 @@ def kavach_fastapi(
         grantable: The most a human may give to their agents over HTTP; without it humans create none.
         humans_from: Whom to ask first for the human, the `app` or Kavach's own `session`.
         mount: Where `router` is included.
+        recheck: Seconds after which an open socket or stream is verified again.
     """
     edge = Edge(get_kavach, resolve_user=resolve_user, grantable=grantable, humans_from=humans_from, mount=mount)
-    return KavachFastAPI(edge)
+    return KavachFastAPI(edge, recheck)
 
 
 class KavachHTTPException(HTTPException):
     """A refusal in an app's own route. Answered with Kavach's error body, not FastAPI's `detail`."""
 
 
-def _refuse(connection: HTTPConnection, error: KavachError) -> NoReturn:
+def _refuse(connection: HTTPConnection, cause: KavachError) -> NoReturn:
+    error = problems.for_clients(cause)
     if connection.scope["type"] == "websocket":
-        raise WebSocketException(problems.close_code(error), error.public_code) from error
+        raise WebSocketException(problems.close_code(error), error.public_code) from cause
     # Starlette looks handlers up in this table for each request. A handler for a class of our own, entered here, needs
     # no line in the app and touches no other exception.
     handlers, _ = connection.scope.get("starlette.exception_handlers", ({}, {}))
     handlers.setdefault(KavachHTTPException, _answer)
     raise KavachHTTPException(
         problems.status_of(error), detail=problems.body_of(error), headers=problems.headers_of(error)
-    ) from error
+    ) from cause
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
+from kavach_adapters._connection import RECHECK, checked
 from kavach_adapters._guard import GuardMiddleware
 from kavach_adapters._mount import (
     ANYTHING,
@@ -20,6 +21,7 @@ from kavach_adapters._mount import (
     connection_view,
     operation_endpoint,
     to_response,
+    watch,
 )
 from kavach_core.api import problems
 from kavach_core.api.document import WELL_KNOWN
@@ -42,8 +44,9 @@ Outer = Callable[[C], Coroutine[Any, Any, Any]]
 class KavachStarlette:
     """One mount of Kavach in a Starlette app. Nothing is opened when it is made."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, recheck: float = RECHECK) -> None:
         self._edge = edge
+        self._recheck = checked(recheck)
         #: For `Starlette(routes=[*kv.routes, ...])`: everything under `/api/kavach`, or wherever `mount` says.
         self.routes: Sequence[BaseRoute] = _routes(edge)
         #: For the root of the app: documents that belong there.
@@ -62,10 +65,18 @@ class KavachStarlette:
         """Protect paths: those in `protect`, or all but those in `public`. Browsers without a session go to `login`.
 
         `allow` says who is let in: human, agent, service. `prefixes` are root paths that the server does not tell.
-        Also closes Kavach when the app shuts down. Raises `ConfigurationError` for a pattern it cannot read.
+        Sockets and streams are verified again while they are open, on every path. Also closes Kavach when the app
+        shuts down. Raises `ConfigurationError` for a pattern it cannot read.
         """
         return GuardMiddleware(
-            app, self._edge, protect=protect, public=public, login=login, allow=allow, prefixes=prefixes
+            app,
+            self._edge,
+            protect=protect,
+            public=public,
+            login=login,
+            allow=allow,
+            prefixes=prefixes,
+            recheck=self._recheck,
         )
 
     def identity(self, endpoint: Inner[C, Identity]) -> Outer[C]:
@@ -114,6 +125,7 @@ class KavachStarlette:
                 who = await establish(connection_view(connection))
             except KavachError as error:
                 return await _refuse(connection, error)
+            watch(self._edge, connection, self._recheck)
             return await endpoint(connection, who)
 
         return wrapped
@@ -126,6 +138,7 @@ def kavach_starlette(
     grantable: Grantable | None = None,
     humans_from: HumansFrom = "app",
     mount: str = "/api/kavach",
+    recheck: float = RECHECK,
 ) -> KavachStarlette:
     """Make the routes, guard and decorators of one Kavach for a Starlette app.
 
@@ -135,9 +148,10 @@ def kavach_starlette(
         grantable: The most a human may give to their agents over HTTP; without it humans create none.
         humans_from: Whom to ask first for the human, the `app` or Kavach's own `session`.
         mount: The path that `routes` are under.
+        recheck: Seconds after which an open socket or stream is verified again.
     """
     edge = Edge(get_kavach, resolve_user=resolve_user, grantable=grantable, humans_from=humans_from, mount=mount)
-    return KavachStarlette(edge)
+    return KavachStarlette(edge, recheck)
 
 
 def _routes(edge: Edge) -> Sequence[BaseRoute]:

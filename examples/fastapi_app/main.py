@@ -1,8 +1,9 @@
-"""Agents that search repositories for their owner, in FastAPI.
+"""Agents that search repositories for their owner, in FastAPI. In the root of the repository:
 
+    python -m pip install ".[demo]" websockets
     python -m uvicorn examples.fastapi_app.main:app
 
-alice is signed in wherever no token is sent, and every browser on this machine is hers: `dev_user` is for development.
+alice is signed in wherever no token is sent: `dev_user` is for development.
 """
 
 from typing import Annotated

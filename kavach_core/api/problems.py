@@ -45,10 +45,16 @@ def to_reply(error: Exception) -> Reply:
     if not isinstance(error, KavachError):
         _log.error("unexpected error", exc_info=error)
         return _reply(500, "INTERNAL_ERROR", "Something went wrong here.", {}, ())
-    if isinstance(error, _PRIVATE):
-        _log.error("%s: %s", error.code, error.message)
-        return _reply(503, "UNAVAILABLE", "This service is not configured to run.", {}, ((b"retry-after", b"60"),))
+    error = for_clients(error)
     return _reply(status_of(error), error.public_code, error.message, error.details, _headers(error))
+
+
+def for_clients(error: KavachError) -> KavachError:
+    """The error as clients of an app may see it: what only its authors should know is logged instead."""
+    if not isinstance(error, _PRIVATE):
+        return error
+    _log.error("%s: %s", error.code, error.message)
+    return errors.Unavailable("This service is not configured to run.", retry_after=60)
 
 
 def body_of(error: KavachError) -> dict[str, object]:

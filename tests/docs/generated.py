@@ -9,12 +9,14 @@ from kavach_core.api import problems
 from kavach_core.api.operation import Caller, Operation
 from kavach_core.api.table import TABLE
 from kavach_core.capabilities.sessions.model import SessionEnd
-from kavach_core.errors import ConfigurationError, KavachError
+from kavach_core.errors import ConfigurationError, Forbidden, KavachError, PermissionDenied
 from kavach_core.primitives.reasons import Reason
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "http.md"
 
+#: Always answered with the code of what they stand for: that of a decision, or of a class below.
+_FINER = (Forbidden, PermissionDenied)
 _CALLERS = (Caller.ANYONE, Caller.HUMAN, Caller.AGENT, Caller.SERVICE)
 
 
@@ -59,7 +61,7 @@ def _answered(cls: type[KavachError]) -> Iterator[type[KavachError]]:
     """The errors that reach a client: those with a code of their own, and none about the app's configuration."""
     for sub in cls.__subclasses__():
         if not issubclass(sub, ConfigurationError):
-            if not sub.code.startswith("_"):
+            if not sub.code.startswith("_") and sub not in _FINER:
                 yield sub
             yield from _answered(sub)
 

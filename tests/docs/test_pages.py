@@ -81,7 +81,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_page_is_linked_from_the_readme() -> None:
     linked = {(README.parent / target).resolve() for target in links(README)}
     assert {page for page in PAGES if page != README} <= linked
-    assert {main for main in (ROOT / "examples").glob("*/main.py")} <= linked
+    assert set((ROOT / "examples").glob("*/main.py")) <= linked
 
 
 def test_the_two_commands_are_two_whole_lines() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -195,7 +196,7 @@ class _Fixed:
 
 
 def _body(content: bytes, tell_length: bool) -> object:
-    async def pieces():  # type: ignore[no-untyped-def]
+    async def pieces() -> AsyncIterator[bytes]:
         yield content[:1000]
         yield b""
         yield content[1000:]

@@ -1,0 +1,219 @@
+"""Connections that stay open: a socket or stream is verified again while it is open, and ended once that fails.
+
+What is verified is the credential it was opened with; what may be done with it is decided by `authorize`, message by
+message. Nothing runs for an ordinary request: there is a timer only while something is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, own_state, view_of
+from kavach_core.api import problems
+from kavach_core.api.edge import IDENTITY_KEY, Edge
+from kavach_core.api.view import View
+from kavach_core.errors import ConfigurationError, KavachError, Unauthenticated
+
+#: Seconds between two looks at an open connection.
+RECHECK: Final = 30.0
+
+#: Seconds that an app has to stop by itself after it was told that its client is gone.
+_GRACE: Final = 1.0
+#: Marks a scope whose connection is watched already, further out.
+_WATCHED: Final = "kavach.watched"
+
+#: Ends a connection, with a close code and reason.
+End = Callable[[int, str], Awaitable[None]]
+
+
+class Watched:
+    """Wraps an app: its sockets are closed, and its streams ended, when who opened them is no longer who they were.
+
+    The identity is the one in the scope's state, whoever put it there: the guard or `require`.
+    """
+
+    def __init__(self, app: ASGIApp, edge: Edge, every: float) -> None:
+        self._app = app
+        self._edge = edge
+        self._every = checked(every)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app, with a watch over what it keeps open."""
+        if scope["type"] not in ("http", "websocket") or _WATCHED in scope:
+            await self._app(scope, receive, send)
+            return
+        scope[_WATCHED] = True
+        await _Connection(self._edge, self._every, scope, receive, send).run(self._app)
+
+
+def watch_socket(edge: Edge, scope: Scope, every: float, end: End) -> None:
+    """Watch a socket from inside its handler, where no `Watched` is around it; until the task of the handler is done."""
+    task = asyncio.current_task()
+    if _WATCHED in scope or task is None:
+        return
+    scope[_WATCHED] = True
+    watch = Watch(edge, view_of(scope), every, end)
+    watch.start()
+    task.add_done_callback(lambda _: watch.cancel())
+
+
+def checked(every: float) -> float:
+    """The seconds between two looks. Raises `ConfigurationError` if there are none between."""
+    if not every > 0:
+        raise ConfigurationError("recheck is a number of seconds, more than none.")
+    return every
+
+
+class Watch:
+    """Asks again and again who is behind a connection, and ends it when the answer is another one, or none."""
+
+    def __init__(self, edge: Edge, view: View, every: float, end: End) -> None:
+        self._edge = edge
+        self._view = view
+        self._every = every
+        self._end = end
+        self._known = view.state.get(IDENTITY_KEY)
+        self._timer: asyncio.TimerHandle | None = None
+        self._look: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look once after the time given, and again for as long as all is well."""
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._begin)
+
+    def cancel(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._look is not None:
+            self._look.cancel()
+
+    async def finished(self) -> None:
+        """Wait for a look under way."""
+        if self._look is not None:
+            await asyncio.wait((self._look,))
+
+    def _begin(self) -> None:
+        self._look = asyncio.create_task(self._look_again())
+
+    async def _look_again(self) -> None:
+        problem = await self._problem()
+        if problem is None:
+            self.start()
+        elif isinstance(problem, KavachError):
+            await self._end(problems.close_code(problem), problem.public_code)
+        else:
+            await self._end(4000 + problems.to_reply(problem).status, "INTERNAL_ERROR")
+
+    async def _problem(self) -> Exception | None:
+        """Why the connection may not go on. What cannot be told is a reason too: the gate fails closed."""
+        state = {key: value for key, value in self._view.state.items() if key != IDENTITY_KEY}
+        try:
+            now = await self._edge.identify(replace(self._view, state=state))
+        except Exception as error:
+            return error
+        if _who(now) != _who(self._known):
+            return Unauthenticated("This connection is no longer whose it was.")
+        return None
+
+
+class ConnectionEnded(OSError):
+    """Sending on a socket that was closed here; ASGI 2.4 asks for an `OSError`, as for one that the client closed."""
+
+
+class _Connection:
+    """One request or socket on its way through `Watched`."""
+
+    def __init__(self, edge: Edge, every: float, scope: Scope, receive: Receive, send: Send) -> None:
+        self._edge = edge
+        self._every = every
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._is_socket = scope["type"] == "websocket"
+        # Its own before the app sees it: whoever copies the scope on the way shares it then.
+        self._state = own_state(scope)
+        self._watch: Watch | None = None
+        self._running = asyncio.timeout(None)
+        self._listening: asyncio.Timeout | None = None
+        self._is_done = False
+        self._is_ended = False
+
+    async def run(self, app: ASGIApp) -> None:
+        try:
+            async with self._running:
+                await app(self._scope, self.receive, self.send)
+        except TimeoutError:
+            if not self._running.expired():
+                raise
+        finally:
+            if self._watch is not None:
+                if not self._is_ended:
+                    self._watch.cancel()
+                await self._watch.finished()
+        if self._is_ended and not self._is_socket:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def receive(self) -> Message:
+        """Pass on what the client sends, and after the end that it is gone."""
+        if not self._is_ended:
+            try:
+                async with asyncio.timeout(None) as self._listening:
+                    return await self._receive()
+            except TimeoutError:
+                if not self._is_ended:
+                    raise
+            finally:
+                self._listening = None
+        if self._is_socket:
+            return {"type": "websocket.disconnect", "code": 1005, "reason": ""}
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Pass on what the app sends; begin to watch with what stays open."""
+        kind = message["type"]
+        if self._is_ended:
+            if self._is_socket and kind != "websocket.close":
+                raise ConnectionEnded("The credential this socket was opened with no longer holds.")
+            return
+        if kind == "http.response.body" and not message.get("more_body", False):
+            self._done()
+        elif kind == "websocket.close":
+            self._done()
+        elif kind in ("http.response.body", "websocket.accept", "websocket.send"):
+            self._watch_on()
+        await self._send(message)
+
+    def _watch_on(self) -> None:
+        if self._watch is None and self._state.get(IDENTITY_KEY) is not None:
+            self._watch = Watch(self._edge, view_of(self._scope), self._every, self._end)
+            self._watch.start()
+
+    def _done(self) -> None:
+        self._is_done = True
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _end(self, code: int, reason: str) -> None:
+        if self._is_done:
+            return
+        self._is_ended = True
+        now = asyncio.get_running_loop().time()
+        if self._is_socket:
+            # A client that went away in this moment has what it needs.
+            with suppress(OSError):
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        # An app that listens stops when it hears that nobody is there. A stream that nobody listens for is cancelled.
+        elif self._listening is None:
+            self._running.reschedule(now)
+        else:
+            self._running.reschedule(now + _GRACE)
+        if self._listening is not None:
+            self._listening.reschedule(now)
+
+
+def _who(identity: object) -> tuple[type[object], object]:
+    return type(identity), getattr(identity, "id", None)

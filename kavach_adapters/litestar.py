@@ -1,0 +1,290 @@
+"""Kavach in Litestar: a plugin with the routes, a guard, and dependencies that inject a typed identity."""
+
+# No postponed annotations here: Litestar reads the signatures of handlers and of callable objects as they are.
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, NoReturn, TypeVar, cast
+from urllib.parse import unquote
+
+from litestar import Litestar, Request, Response, Router
+from litestar.config.app import AppConfig
+from litestar.connection import ASGIConnection
+from litestar.exceptions import HTTPException, WebSocketException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler, route
+from litestar.middleware import DefineMiddleware
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Operation as Described
+from litestar.plugins import InitPlugin
+from litestar.response.base import ASGIResponse
+from litestar.response.streaming import ASGIStreamingResponse
+from litestar.types import ASGIApp, Message, Scope
+
+from kavach_adapters._asgi import ASGIApp as AnyASGIApp
+from kavach_adapters._asgi import view_of
+from kavach_adapters._connection import RECHECK, Watched, checked
+from kavach_adapters._guard import GuardMiddleware
+from kavach_core.api import openapi, problems
+from kavach_core.api.dispatch import run, run_unknown
+from kavach_core.api.document import WELL_KNOWN
+from kavach_core.api.edge import Edge, GetKavach, Grantable, HumansFrom, ResolveUser, split_permission
+from kavach_core.api.operation import Operation, Reply
+from kavach_core.api.table import TABLE
+from kavach_core.api.view import BodyReader, View
+from kavach_core.capabilities.authorize import Decision
+from kavach_core.capabilities.sessions import LiveSession
+from kavach_core.errors import BodyTooLarge, KavachError
+from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+AnyRequest = Request[Any, Any, Any]
+Who = TypeVar("Who", bound=Identity)
+
+
+@dataclass(frozen=True)
+class Require(Generic[Who]):
+    """A dependency for `Provide(...)`; its `guard` is for `guards=[...]`."""
+
+    establish: Callable[[View], Awaitable[Who]]
+
+    async def __call__(self, scope: Scope) -> Who:
+        """Inject who is asking."""
+        try:
+            return await self.establish(_view(scope))
+        except KavachError as error:
+            _refuse(scope, error)
+
+    async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
+        """Let nobody else reach the handlers of a route, controller or router."""
+        await self(connection.scope)
+
+
+class KavachLitestar(InitPlugin):
+    """One mount of Kavach in a Litestar app: `Litestar(plugins=[kv])`. Nothing is opened when it is made."""
+
+    def __init__(self, edge: Edge, recheck: float = RECHECK) -> None:
+        self._edge = edge
+        self._recheck = checked(recheck)
+        #: For `Litestar(route_handlers=[kv.well_known, ...])`: documents that belong at the root.
+        self.well_known = Router("/", route_handlers=_handlers(edge, WELL_KNOWN))
+        #: Dependencies: `dependencies={"user": Provide(kv.human)}` and so on.
+        self.identity = Require[Identity](edge.require_identity)
+        self.human = Require[HumanIdentity](edge.require_human)
+        self.agent = Require[AgentIdentity](edge.require_agent)
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Add the routes under the mount, and what belongs to them. Called by Litestar."""
+        app_config.route_handlers.append(Router(self._edge.mount, route_handlers=_handlers(self._edge, TABLE)))
+        app_config.before_send.append(_Unknown(app_config.path.rstrip("/") + self._edge.mount))
+        app_config.exception_handlers.setdefault(KavachHTTPException, _answer)
+        app_config.on_shutdown.append(self._edge.get_kavach.close)
+        app_config.middleware.insert(0, DefineMiddleware(_watched, edge=self._edge, every=self._recheck))
+        if app_config.openapi_config is not None:
+            # Replaced, never changed: the default one is shared by all apps of the process.
+            shared = app_config.openapi_config.components
+            components = [*(shared if isinstance(shared, list) else [shared]), _SECURITY]
+            app_config.openapi_config = replace(app_config.openapi_config, components=components)
+        return app_config
+
+    def Guard(  # noqa: N802 - it is called like a class, as in the other frameworks
+        self,
+        app: AnyASGIApp,
+        *,
+        protect: Sequence[str] | None = None,
+        public: Sequence[str] | None = None,
+        login: str | None = None,
+        allow: Sequence[str] = ("human",),
+        prefixes: Sequence[str] = (),
+    ) -> AnyASGIApp:
+        """Protect paths: those in `protect`, or all but those in `public`. Browsers without a session go to `login`.
+
+        It goes around the whole app, `app = kv.Guard(Litestar(...), protect=[...])`: Litestar runs its own middleware
+        only for a path that has a route. `allow` says who is let in: human, agent, service. `prefixes` are root paths
+        that the server does not tell; the app's own `path` is known. Raises `ConfigurationError` for a pattern it
+        cannot read.
+        """
+        if isinstance(app, Litestar) and app.path.strip("/"):
+            prefixes = (app.path, *prefixes)
+        return GuardMiddleware(
+            app,
+            self._edge,
+            protect=protect,
+            public=public,
+            login=login,
+            allow=allow,
+            prefixes=prefixes,
+            recheck=self._recheck,
+        )
+
+    def require(self, permission: str) -> Require[AgentIdentity]:
+        """A dependency on an agent that is verified, authorized for `"action:resource"`, and recorded."""
+        split_permission(permission)
+        return Require(lambda view: self._edge.require(view, permission))
+
+    async def session(self, connection: Connection) -> LiveSession | None:
+        """Return the live Kavach session behind a request, or None."""
+        return await self._edge.session(_view(connection.scope))
+
+    async def authorize(
+        self, connection: Connection, permission: str, arguments: Mapping[str, object] | None = None
+    ) -> Decision:
+        """Decide and record one more call of the agent behind a connection, such as a message on its socket."""
+        return await self._edge.authorize(_view(connection.scope), permission, arguments)
+
+
+def kavach_litestar(
+    get_kavach: GetKavach,
+    *,
+    resolve_user: ResolveUser | None = None,
+    grantable: Grantable | None = None,
+    humans_from: HumansFrom = "app",
+    mount: str = "/api/kavach",
+    recheck: float = RECHECK,
+) -> KavachLitestar:
+    """Make the plugin, guard and dependencies of one Kavach for a Litestar app.
+
+    Args:
+        get_kavach: What `lazy_kavach(...)` returned.
+        resolve_user: Names the human behind a request by the auth the app already has, or nobody.
+        grantable: The most a human may give to their agents over HTTP; without it humans create none.
+        humans_from: Whom to ask first for the human, the `app` or Kavach's own `session`.
+        mount: The path that the routes are under.
+        recheck: Seconds after which an open socket or stream is verified again.
+    """
+    edge = Edge(get_kavach, resolve_user=resolve_user, grantable=grantable, humans_from=humans_from, mount=mount)
+    return KavachLitestar(edge, recheck)
+
+
+class KavachHTTPException(HTTPException):
+    """A refusal in an app's own route. Answered with Kavach's error body, not Litestar's."""
+
+
+def _refuse(scope: Scope, error: KavachError) -> NoReturn:
+    if scope["type"] == "websocket":
+        raise WebSocketException(detail=error.public_code, code=problems.close_code(error)) from error
+    raise KavachHTTPException(
+        error.message,
+        status_code=problems.status_of(error),
+        headers=problems.headers_of(error),
+        extra=problems.body_of(error),
+    ) from error
+
+
+def _answer(request: AnyRequest, error: KavachHTTPException) -> Response[Any]:
+    headers = {"cache-control": "no-store", **(error.headers or {})}
+    return Response(error.extra, status_code=error.status_code, headers=headers)
+
+
+def _watched(app: ASGIApp, edge: Edge, every: float) -> ASGIApp:
+    return cast(ASGIApp, Watched(cast(AnyASGIApp, app), edge, every))
+
+
+def _view(scope: Scope, read: BodyReader | None = None) -> View:
+    """The view of a scope, with the path as it was sent: Litestar's has been tidied, and lacks the root path."""
+    params = {name: str(part) for name, part in scope.get("path_params", {}).items()}
+    view = view_of(cast("MutableMapping[str, Any]", scope), params=params)
+    raw = scope.get("raw_path")
+    return replace(view, read=read, path=unquote(raw.decode("latin-1")) if raw else view.path)
+
+
+def _reader(request: AnyRequest) -> BodyReader:
+    async def read(limit: int) -> bytes:
+        try:
+            return await request.body()
+        except RequestEntityTooLarge:
+            raise BodyTooLarge(limit) from None
+
+    return read
+
+
+def _to_response(reply: Reply, *, head: bool) -> ASGIResponse:
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.all_headers()]
+    if reply.stream is not None and not head:
+        return ASGIStreamingResponse(iterator=reply.stream, status_code=reply.status, headers=dict(headers))
+    body = b"" if head else reply.body
+    return ASGIResponse(body=body, status_code=reply.status, headers=headers, is_head_response=head)
+
+
+def _handlers(edge: Edge, table: Sequence[Operation]) -> list[HTTPRouteHandler]:
+    handlers = [_handler(edge, operation, operation.method) for operation in table]
+    handlers += [_handler(edge, operation, "HEAD") for operation in table if operation.method == "GET"]
+    # Litestar answers OPTIONS by itself where no handler does.
+    for path in dict.fromkeys(operation.path for operation in table):
+        handlers.append(_unknown_handler(table, path))
+    return handlers
+
+
+def _handler(edge: Edge, operation: Operation, method: str) -> HTTPRouteHandler:
+    async def handle(request: AnyRequest) -> ASGIResponse:
+        view = _view(request.scope, _reader(request))
+        # Litestar takes `/agents/` and `//agents` for `/agents`.
+        is_spelled_out = view.path.endswith(request.scope["path"])
+        reply = await run(edge, operation, view) if is_spelled_out else run_unknown((), view.path)
+        return _to_response(reply, head=method == "HEAD")
+
+    handle.__name__ = operation.name
+
+    class Documented(Described):
+        def to_schema(self) -> dict[str, Any]:
+            return openapi.fragment(operation)
+
+    return route(
+        _typed(operation.path),
+        http_method=cast(Any, method),
+        name=None,
+        operation_class=Documented,
+        operation_id=operation.name,
+        include_in_schema=method == operation.method,
+        request_max_body_size=operation.limit,
+        status_code=operation.status,
+    )(handle)
+
+
+def _unknown_handler(table: Sequence[Operation], path: str) -> HTTPRouteHandler:
+    async def unknown() -> ASGIResponse:
+        return _to_response(run_unknown(table, path), head=False)
+
+    return route(_typed(path), http_method="OPTIONS", include_in_schema=False)(unknown)
+
+
+def _typed(path: str) -> str:
+    """The path of an operation as Litestar writes it: `{id:str}`."""
+    return path.replace("}", ":str}")
+
+
+class _Unknown:
+    """Puts Kavach's answer in the place of Litestar's own where nothing under the mount is for a path or method.
+
+    Litestar's router has no route for the rest of a prefix, and asks no middleware when it finds none.
+    """
+
+    def __init__(self, mount: str) -> None:
+        self._mount = mount
+
+    async def __call__(self, message: Message, scope: Scope) -> None:
+        """Change what is about to be sent."""
+        if scope["type"] != "http" or "route_handler" in scope:
+            return
+        below = self._below(scope)
+        if below is None:
+            return
+        reply = run_unknown(TABLE, below)
+        if message["type"] == "http.response.start":
+            message["status"], message["headers"] = reply.status, reply.all_headers()
+        elif message["type"] == "http.response.body":
+            is_last = not message.get("more_body", False)
+            message["body"] = reply.body if is_last and scope["method"] != "HEAD" else b""
+
+    def _below(self, scope: Scope) -> str | None:
+        """The path below the mount, or None for one that is elsewhere."""
+        root = scope.get("root_path", "")
+        path = scope["path"].split(root, maxsplit=1)[-1] if root else scope["path"]
+        if path == self._mount or path.startswith(f"{self._mount}/"):
+            return path[len(self._mount) :] or "/"
+        return None
+
+
+_SECURITY = Components(
+    security_schemes={name: SecurityScheme(**said) for name, said in openapi.SECURITY_SCHEMES.items()}
+)

@@ -1,0 +1,244 @@
+"""Kavach in Quart: a blueprint, a guard, and decorators that hand a typed identity to a view."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from flask.sansio.blueprints import BlueprintSetupState
+from quart import Blueprint, Quart, Request, Response, Websocket, has_websocket_context, request, websocket
+from quart.routing import QuartRule
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.routing import BaseConverter
+
+from kavach_adapters._asgi import ASGIApp, view_of
+from kavach_adapters._connection import RECHECK, Watched, checked
+from kavach_adapters._guard import GuardMiddleware
+from kavach_core.api import problems
+from kavach_core.api.dispatch import run, run_unknown
+from kavach_core.api.document import WELL_KNOWN
+from kavach_core.api.edge import Edge, GetKavach, Grantable, HumansFrom, ResolveUser, split_permission
+from kavach_core.api.operation import Operation, Reply
+from kavach_core.api.table import TABLE
+from kavach_core.api.view import BodyReader, View
+from kavach_core.capabilities.authorize import Decision
+from kavach_core.capabilities.sessions import LiveSession
+from kavach_core.errors import BodyTooLarge, InvalidInput, KavachError
+from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Who = TypeVar("Who")
+Connection = Request | Websocket
+#: A view that takes who is asking before its own arguments, and the one that Quart calls.
+Inner = Callable[Concatenate[Who, P], Awaitable[R]]
+Outer = Callable[P, Coroutine[Any, Any, R | Response | None]]
+
+
+class KavachQuart:
+    """One mount of Kavach in a Quart app. Nothing is opened when it is made."""
+
+    def __init__(self, edge: Edge, recheck: float = RECHECK) -> None:
+        self._edge = edge
+        self._recheck = checked(recheck)
+        #: Everything under `/api/kavach`, or wherever `mount` says; `init_app` registers it.
+        self.blueprint = _blueprint(edge)
+        #: For `app.register_blueprint(kv.well_known)`: documents that belong at the root.
+        self.well_known = Blueprint("kavach_well_known", __name__)
+        _add_operations(self.well_known, edge, WELL_KNOWN)
+
+    def init_app(self, app: Quart) -> None:
+        """Register the routes, verify what stays open again, and close Kavach when the app shuts down."""
+        app.register_blueprint(self.blueprint)
+        app.after_serving(self._edge.get_kavach.close)
+        watched = Watched(cast(ASGIApp, app.asgi_app), self._edge, self._recheck)
+        app.asgi_app = cast(Any, watched)  # type: ignore[method-assign]
+
+    def Guard(  # noqa: N802 - it is called like a class, as in the other frameworks
+        self,
+        app: ASGIApp,
+        *,
+        protect: Sequence[str] | None = None,
+        public: Sequence[str] | None = None,
+        login: str | None = None,
+        allow: Sequence[str] = ("human",),
+        prefixes: Sequence[str] = (),
+    ) -> ASGIApp:
+        """Protect paths: those in `protect`, or all but those in `public`. Browsers without a session go to `login`.
+
+        It goes around the app: `app.asgi_app = kv.Guard(app.asgi_app, protect=[...])`. `allow` says who is let in:
+        human, agent, service. `prefixes` are root paths that the server does not tell. Raises `ConfigurationError` for
+        a pattern it cannot read.
+        """
+        return GuardMiddleware(
+            app,
+            self._edge,
+            protect=protect,
+            public=public,
+            login=login,
+            allow=allow,
+            prefixes=prefixes,
+            recheck=self._recheck,
+        )
+
+    def identity(self, view: Inner[Identity, P, R]) -> Outer[P, R]:
+        """Hand the view whoever is asking: a human, an agent or a service."""
+        return _with(self._edge.require_identity, view)
+
+    def human(self, view: Inner[HumanIdentity, P, R]) -> Outer[P, R]:
+        """Hand the view the human who is asking."""
+        return _with(self._edge.require_human, view)
+
+    def agent(self, view: Inner[AgentIdentity, P, R]) -> Outer[P, R]:
+        """Hand the view the agent that is asking: verified, not authorized for anything."""
+        return _with(self._edge.require_agent, view)
+
+    def require(self, permission: str) -> Callable[[Inner[AgentIdentity, P, R]], Outer[P, R]]:
+        """Hand the view the agent that is asking, verified, authorized for `"action:resource"` and recorded."""
+        split_permission(permission)
+
+        def decorate(view: Inner[AgentIdentity, P, R]) -> Outer[P, R]:
+            return _with(lambda seen: self._edge.require(seen, permission), view)
+
+        return decorate
+
+    async def current_identity(self) -> Identity | None:
+        """Return who is asking, or None if nobody says who they are. Raises as `Edge.identify`."""
+        return await self._edge.identify(_view(_current()))
+
+    async def session(self, connection: Connection) -> LiveSession | None:
+        """Return the live Kavach session behind a request, or None."""
+        return await self._edge.session(_view(connection))
+
+    async def authorize(
+        self, connection: Connection, permission: str, arguments: Mapping[str, object] | None = None
+    ) -> Decision:
+        """Decide and record one more call of the agent behind a connection, such as a message on its socket."""
+        return await self._edge.authorize(_view(connection), permission, arguments)
+
+
+def kavach_quart(
+    get_kavach: GetKavach,
+    *,
+    resolve_user: ResolveUser | None = None,
+    grantable: Grantable | None = None,
+    humans_from: HumansFrom = "app",
+    mount: str = "/api/kavach",
+    recheck: float = RECHECK,
+) -> KavachQuart:
+    """Make the blueprint, guard and decorators of one Kavach for a Quart app.
+
+    Args:
+        get_kavach: What `lazy_kavach(...)` returned.
+        resolve_user: Names the human behind a request by the auth the app already has, or nobody.
+        grantable: The most a human may give to their agents over HTTP; without it humans create none.
+        humans_from: Whom to ask first for the human, the `app` or Kavach's own `session`.
+        mount: The path that `blueprint` is under.
+        recheck: Seconds after which an open socket or stream is verified again.
+    """
+    edge = Edge(get_kavach, resolve_user=resolve_user, grantable=grantable, humans_from=humans_from, mount=mount)
+    return KavachQuart(edge, recheck)
+
+
+def _with(establish: Callable[[View], Awaitable[Who]], view: Inner[Who, P, R]) -> Outer[P, R]:
+    @wraps(view)
+    async def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | Response | None:
+        try:
+            who = await establish(_view(_current()))
+        except KavachError as error:
+            return await _refuse(error)
+        return await view(who, *args, **kwargs)
+
+    return wrapped
+
+
+async def _refuse(error: KavachError) -> Response | None:
+    """Answer a request with the error; refuse a handshake with it."""
+    if has_websocket_context() and "websocket.http.response" not in websocket.scope.get("extensions", {}):
+        await websocket.close(problems.close_code(error), error.public_code)
+        return None
+    return _to_response(problems.to_reply(error))
+
+
+def _current() -> Connection:
+    return websocket if has_websocket_context() else request
+
+
+def _view(connection: Connection, read: BodyReader | None = None) -> View:
+    params = {name: str(part) for name, part in (connection.view_args or {}).items()}
+    return replace(view_of(cast("dict[str, Any]", connection.scope), params=params), read=read)
+
+
+async def _read_body(limit: int) -> bytes:
+    if (request.content_length or 0) > limit:
+        raise BodyTooLarge(limit)
+    try:
+        body = await request.get_data()
+    except RequestEntityTooLarge:
+        raise BodyTooLarge(limit) from None
+    except HTTPException:
+        raise InvalidInput("The body never came to its end.") from None
+    if len(body) > limit:
+        raise BodyTooLarge(limit)
+    return body
+
+
+def _to_response(reply: Reply) -> Response:
+    """A reply as Quart sends it, header by header, and however long it takes."""
+    is_head = not has_websocket_context() and request.method == "HEAD"
+    response = Response(reply.stream if reply.stream is not None and not is_head else b"" if is_head else reply.body)
+    response.status_code = reply.status
+    response.headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.all_headers()])
+    response.timeout = None
+    return response
+
+
+class _Anything(BaseConverter):
+    """Like `path`, but empty and with leading slashes too: whatever is under the mount is answered by it."""
+
+    name = "kavach_anything"
+    regex = r"[\s\S]*"
+    part_isolating = False
+    weight = 300
+
+
+def _blueprint(edge: Edge) -> Blueprint:
+    blueprint = Blueprint("kavach", __name__, url_prefix=edge.mount)
+    _add_operations(blueprint, edge, TABLE)
+    blueprint.record(_add_unknown)
+    return blueprint
+
+
+def _add_operations(blueprint: Blueprint, edge: Edge, table: Sequence[Operation]) -> None:
+    for operation in table:
+        blueprint.add_url_rule(
+            operation.path.replace("{", "<").replace("}", ">"),
+            endpoint=operation.name,
+            view_func=_operation_view(edge, operation),
+            methods=[operation.method],
+            provide_automatic_options=False,
+            merge_slashes=False,
+        )
+
+
+def _operation_view(edge: Edge, operation: Operation) -> Callable[..., Awaitable[Response]]:
+    async def operation_view(**params: str) -> Response:
+        return _to_response(await run(edge, operation, _view(request, _read_body)))
+
+    return operation_view
+
+
+def _add_unknown(state: BlueprintSetupState) -> None:
+    """Route everything else under the mount. `add_url_rule` would ask for a list of methods; this is for any."""
+
+    async def unknown(rest: str = "") -> Response:
+        return _to_response(run_unknown(TABLE, f"/{rest}"))
+
+    app, endpoint = state.app, f"{state.name}.unknown"
+    app.url_map.converters[_Anything.name] = _Anything
+    app.view_functions[endpoint] = unknown
+    for path in ("", f"/<{_Anything.name}:rest>"):
+        app.url_map.add(QuartRule(f"{state.url_prefix}{path}", endpoint=endpoint, merge_slashes=False))

@@ -1,0 +1,88 @@
+"""The test app in Litestar."""
+
+# No postponed annotations here: Litestar must see what exists only inside `build`.
+
+from typing import Any
+
+from litestar import Litestar, Request, WebSocket, get, route, websocket
+from litestar.di import NamedDependency, Provide
+
+from kavach_adapters import kavach_litestar
+from kavach_core import AgentIdentity, HumanIdentity, Identity
+from kavach_core.api.edge import GetKavach
+from tests.http.answers import described, seen
+
+AnyRequest = Request[Any, Any, Any]
+Socket = WebSocket[Any, Any, Any]
+
+
+def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **options: Any) -> Any:
+    """The app, with a guard around it if its options are given."""
+    kv = kavach_litestar(get_kavach, **options)
+    as_identity = {"identity": Provide(kv.identity)}
+    as_human = {"human": Provide(kv.human)}
+    as_agent = {"agent": Provide(kv.agent)}
+    may_read = {"agent": Provide(kv.require("read:repos"))}
+    both: Any = ["GET", "POST"]
+
+    @route("/whoami", http_method=both, dependencies=as_identity)
+    async def whoami(identity: NamedDependency[Identity]) -> dict[str, Any]:
+        return described(identity)
+
+    @route("/me", http_method=both, dependencies=as_human)
+    async def me(human: NamedDependency[HumanIdentity]) -> dict[str, Any]:
+        return described(human)
+
+    @route("/agent", http_method=both, dependencies=as_agent)
+    async def agent_only(agent: NamedDependency[AgentIdentity]) -> dict[str, Any]:
+        return described(agent)
+
+    @route("/search", http_method=both, dependencies=may_read)
+    async def search(agent: NamedDependency[AgentIdentity]) -> dict[str, Any]:
+        return described(agent)
+
+    @route(["/seen", "/login", "/dashboard/{rest:path}"], http_method=both)
+    async def look(request: AnyRequest) -> dict[str, Any]:
+        return seen(request)
+
+    @get("/session")
+    async def session(request: AnyRequest) -> dict[str, Any]:
+        found = await kv.session(request)
+        return {"userId": found and found.user_id}
+
+    @websocket("/ws/whoami", dependencies=as_identity)
+    async def ws_whoami(socket: Socket, identity: NamedDependency[Identity]) -> None:
+        await _greet(socket, described(identity))
+
+    @websocket("/ws/me", dependencies=as_human)
+    async def ws_me(socket: Socket, human: NamedDependency[HumanIdentity]) -> None:
+        await _greet(socket, described(human))
+
+    @websocket("/ws/agent", dependencies=as_agent)
+    async def ws_agent(socket: Socket, agent: NamedDependency[AgentIdentity]) -> None:
+        await _greet(socket, described(agent))
+
+    @websocket("/ws/search", dependencies=may_read)
+    async def ws_search(socket: Socket, agent: NamedDependency[AgentIdentity]) -> None:
+        await _greet(socket, described(agent))
+
+    @websocket("/ws/each")
+    async def ws_each(socket: Socket) -> None:
+        await socket.accept()
+        async for permission in socket.iter_data():
+            await socket.send_json({"code": (await kv.authorize(socket, str(permission))).code})
+
+    @websocket("/dashboard/ws")
+    async def ws_look(socket: Socket) -> None:
+        await _greet(socket, seen(socket))
+
+    http = [whoami, me, agent_only, search, look, session]
+    sockets = [ws_whoami, ws_me, ws_agent, ws_search, ws_each, ws_look]
+    app = Litestar([kv.well_known, *http, *sockets], plugins=[kv], logging_config=None)
+    return app if guard is None else kv.Guard(app, **guard)
+
+
+async def _greet(socket: Socket, message: dict[str, Any]) -> None:
+    await socket.accept()
+    await socket.send_json(message)
+    await socket.close()

@@ -1,0 +1,85 @@
+"""The test app in Quart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Quart, request, websocket
+
+from kavach_adapters import kavach_quart
+from kavach_core import AgentIdentity, HumanIdentity, Identity
+from kavach_core.api.edge import GetKavach
+from tests.http.answers import described, seen
+
+
+def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **options: Any) -> Quart:
+    """The app, with a guard in front if its options are given."""
+    kv = kavach_quart(get_kavach, **options)
+    app = Quart(__name__)
+    kv.init_app(app)
+    app.register_blueprint(kv.well_known)
+    if guard is not None:
+        app.asgi_app = kv.Guard(app.asgi_app, **guard)  # type: ignore[assignment,arg-type,method-assign]
+
+    @app.route("/whoami", methods=["GET", "POST"])
+    @kv.identity
+    async def whoami(identity: Identity) -> dict[str, Any]:
+        return described(identity)
+
+    @app.route("/me", methods=["GET", "POST"])
+    @kv.human
+    async def me(human: HumanIdentity) -> dict[str, Any]:
+        return described(human)
+
+    @app.route("/agent", methods=["GET", "POST"])
+    @kv.agent
+    async def agent(agent: AgentIdentity) -> dict[str, Any]:
+        return described(agent)
+
+    @app.route("/search", methods=["GET", "POST"])
+    @kv.require("read:repos")
+    async def search(agent: AgentIdentity) -> dict[str, Any]:
+        return described(agent)
+
+    @app.route("/seen")
+    @app.route("/login")
+    @app.route("/dashboard/<path:rest>", methods=["GET", "POST"])
+    async def look(rest: str = "") -> dict[str, Any]:
+        return seen(request)
+
+    @app.get("/session")
+    async def session() -> dict[str, Any]:
+        found = await kv.session(request)
+        return {"userId": found and found.user_id}
+
+    @app.websocket("/ws/whoami")
+    @kv.identity
+    async def ws_whoami(identity: Identity) -> None:
+        await websocket.send_json(described(identity))
+
+    @app.websocket("/ws/me")
+    @kv.human
+    async def ws_me(human: HumanIdentity) -> None:
+        await websocket.send_json(described(human))
+
+    @app.websocket("/ws/agent")
+    @kv.agent
+    async def ws_agent(agent: AgentIdentity) -> None:
+        await websocket.send_json(described(agent))
+
+    @app.websocket("/ws/search")
+    @kv.require("read:repos")
+    async def ws_search(agent: AgentIdentity) -> None:
+        await websocket.send_json(described(agent))
+
+    @app.websocket("/ws/each")
+    async def ws_each() -> None:
+        while True:
+            permission = str(await websocket.receive())
+            await websocket.send_json({"code": (await kv.authorize(websocket, permission)).code})
+
+    @app.websocket("/dashboard/ws")
+    async def ws_look() -> None:
+        await websocket.send_json(seen(websocket))
+
+    return app
