@@ -3,6 +3,7 @@
 # No postponed annotations here: Litestar reads the signatures of handlers and of callable objects as they are.
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NoReturn, TypeVar, cast
 from urllib.parse import unquote
@@ -81,10 +82,10 @@ class KavachLitestar(InitPlugin):
         app_config.on_shutdown.append(self._edge.get_kavach.close)
         app_config.middleware.insert(0, DefineMiddleware(_watched, edge=self._edge, every=self._recheck))
         if app_config.openapi_config is not None:
-            # Replaced, never changed: the default one is shared by all apps of the process.
-            shared = app_config.openapi_config.components
-            components = [*(shared if isinstance(shared, list) else [shared]), _SECURITY]
-            app_config.openapi_config = replace(app_config.openapi_config, components=components)
+            # A copy: the default one is shared by all apps of the process.
+            app_config.openapi_config = copy(app_config.openapi_config)
+            own = app_config.openapi_config.components
+            app_config.openapi_config.components = [*(own if isinstance(own, list) else [own]), _SECURITY]
         return app_config
 
     def Guard(  # noqa: N802 - it is called like a class, as in the other frameworks
@@ -237,7 +238,8 @@ def _handler(edge: Edge, operation: Operation, method: str) -> HTTPRouteHandler:
         operation_id=operation.name,
         include_in_schema=method == operation.method,
         request_max_body_size=operation.limit,
-        status_code=operation.status,
+        # The answer has its own; Litestar would give a DELETE 204, and refuse that a 204 has a body.
+        status_code=200,
     )(handle)
 
 

@@ -191,7 +191,9 @@ def _to_response(reply: Reply) -> Response:
     is_head = not has_websocket_context() and request.method == "HEAD"
     response = Response(reply.stream if reply.stream is not None and not is_head else b"" if is_head else reply.body)
     response.status_code = reply.status
-    response.headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.all_headers()])
+    response.headers = Headers(
+        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.all_headers()]
+    )
     response.timeout = None
     return response
 

@@ -41,6 +41,8 @@ _PLANS: Final = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_material": "off",
+    "enable_bitmapscan": "off",
 }
 #: PgBouncer refuses session settings at connect, so they are set in each transaction.
 _WRITE_WITH_PLANS: Final = "; ".join([_WRITE, *(f"set local {name} = {value}" for name, value in _PLANS.items())])

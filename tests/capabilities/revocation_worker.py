@@ -1,7 +1,7 @@
 """The other process of the revocation tests: calls without a pause until told to stop, then says what it saw.
 
-Arguments: database, project, and `fresh` or `cached`. It reads a token, calls with it, says `allowed` once it was; reads
-a line that means stop, calls a little longer, and says when the last call began that was allowed.
+Arguments: database, project, and `fresh` or `cached`. It reads a token, calls with it, says `allowed` once it was;
+reads a line that means stop, calls a little longer, and says when the last call began that was allowed.
 """
 
 from __future__ import annotations

@@ -42,7 +42,9 @@ async def opener(**usual: Unpack[Settings]) -> AsyncGenerator[OpenKavach]:
             await kavach.close()
 
 
-async def make_agent(kavach: Kavach, *permissions: Any, owner_id: str = "alice", name: str = "agent", **more: Any) -> Agent:
+async def make_agent(
+    kavach: Kavach, *permissions: Any, owner_id: str = "alice", name: str = "agent", **more: Any
+) -> Agent:
     """An agent with these permissions; `read:repos` if none are named."""
     return await kavach.agents.create(owner_id=owner_id, name=name, permissions=permissions or ("read:repos",), **more)
 
@@ -94,7 +96,9 @@ async def count(kavach: Kavach, table: str) -> int:
 
 async def events(kavach: Kavach) -> list[str]:
     """The types of all events of this project, in order."""
-    rows = await select(kavach, "select type from kavach_events where project_id = $1 order by id", kavach.config.project)
+    rows = await select(
+        kavach, "select type from kavach_events where project_id = $1 order by id", kavach.config.project
+    )
     return [str(kind) for (kind,) in rows]
 
 
@@ -105,7 +109,9 @@ async def dump(kavach: Kavach) -> str:
         if store_of(kavach).dialect == "sqlite"
         else "select tablename from pg_tables where schemaname = 'public'"
     )
-    return "\n".join([repr(await select(kavach, f"select * from {table}")) for (table,) in await select(kavach, tables)])
+    return "\n".join(
+        [repr(await select(kavach, f"select * from {table}")) for (table,) in await select(kavach, tables)]
+    )
 
 
 class WatchedStore:

@@ -14,6 +14,7 @@ import pytest
 
 from kavach_core import AgentStatus, AgentType, Kavach, Permission, Reason
 from kavach_core.capabilities.agents import queries
+from kavach_core.capabilities.audit import queries as audit_queries
 from kavach_core.capabilities.owners import Owner
 from kavach_core.capabilities.owners import queries as owner_queries
 from kavach_core.errors import (
@@ -51,8 +52,17 @@ async def test_a_new_agent_is_as_asked(kavach: Kavach, clock: FrozenClock) -> No
     found = await kavach.agents.get(agent.id)
     assert found == agent.__class__(**{name: getattr(agent, name) for name in agent.__slots__ if name != "token"})
     assert found.type is AgentType.SERVICE and found.status is AgentStatus.ACTIVE
-    assert (found.owner_id, found.name, found.ttl, found.expires_at) == ("user_2x9", "Gehilfe 🤖", timedelta(hours=2), end)
-    assert found.created_at == clock.now and found.last_used_at is None and found.metadata == {"team": "core", "n": [1, None]}
+    assert (found.owner_id, found.name, found.ttl, found.expires_at) == (
+        "user_2x9",
+        "Gehilfe 🤖",
+        timedelta(hours=2),
+        end,
+    )
+    assert (
+        found.created_at == clock.now
+        and found.last_used_at is None
+        and found.metadata == {"team": "core", "n": [1, None]}
+    )
     assert agent.id.startswith("agt_")
 
 
@@ -127,7 +137,7 @@ async def test_a_token_is_shown_once_and_only_its_digest_is_stored(kavach: Kavac
         {"permissions": [{"resource": "a", "actions": ["read"], "constraints": {"maxCallsPerHour": -1}}]},
         {"permissions": [f"read:a{number}" for number in range(10_000)]},
     ],
-    ids=lambda wrong: f"{[*wrong][0]}={str([*wrong.values()][0])[:40]}".encode("ascii", "backslashreplace").decode(),
+    ids=lambda wrong: ascii(wrong)[:50],
 )
 async def test_bad_input_is_refused_and_changes_nothing(sqlite_kavach: Kavach, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
@@ -143,7 +153,9 @@ async def test_1000_pairs_are_accepted_and_1001_are_not(kavach: Kavach) -> None:
         await make_agent(kavach, *pairs, "read:more")
 
 
-@pytest.mark.parametrize("agent_id", ["agt_7", "dlg_" + "0" * 32, "../../etc", "a/b", "agt_" + "G" * 32, UNKNOWN, "agt_"])
+@pytest.mark.parametrize(
+    "agent_id", ["agt_7", "dlg_" + "0" * 32, "../../etc", "a/b", "agt_" + "G" * 32, UNKNOWN, "agt_"]
+)
 async def test_an_id_that_cannot_be_and_one_that_is_not_look_alike(sqlite_kavach: Kavach, agent_id: str) -> None:
     agents = sqlite_kavach.agents
     for use in (agents.get, agents.rotate, agents.revoke, agents.update):
@@ -186,7 +198,15 @@ async def test_lists_filter_page_and_count(kavach: Kavach, clock: FrozenClock) -
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"limit": -1}, {"limit": 10**30}, {"offset": -1}, {"offset": 10**9}, {"status": "gone"}, {"type": "x"}, {"owner_id": "\x00"}],
+    [
+        {"limit": -1},
+        {"limit": 10**30},
+        {"offset": -1},
+        {"offset": 10**9},
+        {"status": "gone"},
+        {"type": "x"},
+        {"owner_id": "\x00"},
+    ],
 )
 async def test_a_list_refuses_what_it_cannot_mean(sqlite_kavach: Kavach, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
@@ -200,7 +220,12 @@ async def test_an_update_changes_what_is_given_and_nothing_else(kavach: Kavach, 
     agent = await make_agent(kavach, ttl="1h", metadata={"a": 1}, expires_at=clock.now + timedelta(days=2))
     clock.advance("10m")
     renamed = await kavach.agents.update(agent.id, name="other")
-    assert (renamed.name, renamed.ttl, renamed.metadata, renamed.permissions) == ("other", agent.ttl, {"a": 1}, agent.permissions)
+    assert (renamed.name, renamed.ttl, renamed.metadata, renamed.permissions) == (
+        "other",
+        agent.ttl,
+        {"a": 1},
+        agent.permissions,
+    )
     assert (renamed.updated_at, renamed.created_at) == (clock.now, agent.created_at)
     freed = await kavach.agents.update(agent.id, ttl=None, expires_at=None, metadata={})
     assert (freed.name, freed.ttl, freed.expires_at, freed.metadata) == ("other", None, None, {})
@@ -352,7 +377,9 @@ async def test_only_an_allowed_decision_is_a_use(kavach: Kavach, clock: FrozenCl
     assert await code(kavach, agent.token) == "AGENT_IDLE"
 
 
-@pytest.mark.parametrize("ttl, early", [(timedelta(hours=1), timedelta(minutes=3)), (timedelta(seconds=10), timedelta(seconds=1))])
+@pytest.mark.parametrize(
+    "ttl, early", [(timedelta(hours=1), timedelta(minutes=3)), (timedelta(seconds=10), timedelta(seconds=1))]
+)
 async def test_an_idle_agent_ends_at_most_a_little_early_and_never_late(
     kavach: Kavach, clock: FrozenClock, ttl: timedelta, early: timedelta
 ) -> None:
@@ -379,6 +406,26 @@ async def test_use_slides_every_agent_on_the_path(kavach: Kavach, clock: FrozenC
         assert await ask(kavach, leaf.token)
     codes = [await code(kavach, agent.token) for agent in (root, child, leaf, aside)]
     assert codes == ["ALLOWED", "ALLOWED", "ALLOWED", "AGENT_IDLE"]
+
+
+async def test_a_use_never_undoes_a_ttl_that_was_shortened_meanwhile(
+    postgres_home: Home, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The change commits between the read of a decision and its write; on SQLite there is no such moment."""
+    async with opener(database=postgres_home.database, project=postgres_home.project, clock=clock) as open_kavach:
+        kavach = await open_kavach()
+        agent = await make_agent(kavach, ttl="2h")
+        insert = audit_queries.insert
+
+        async def shorten_first(tx: Transaction, *args: Any) -> None:
+            monkeypatch.setattr(audit_queries, "insert", insert)
+            await kavach.agents.update(agent.id, ttl="1m")
+            await insert(tx, *args)
+
+        monkeypatch.setattr(audit_queries, "insert", shorten_first)
+        assert await ask(kavach, agent.token)
+        clock.advance("1m")
+        assert await code(kavach, agent.token) == "AGENT_IDLE"
 
 
 # Delegating to a new agent.
@@ -470,7 +517,9 @@ async def _race(open_kavach: OpenKavach, monkeypatch: pytest.MonkeyPatch) -> int
     kavach = await open_kavach(max_agents_per_owner=5)
     with monkeypatch.context() as patched:
         patched.setattr(queries, "count", count_slowly)
-        results: Sequence[object] = await asyncio.gather(*[make_agent(kavach) for _ in range(16)], return_exceptions=True)
+        results: Sequence[object] = await asyncio.gather(
+            *[make_agent(kavach) for _ in range(16)], return_exceptions=True
+        )
     refused = [result for result in results if isinstance(result, BaseException)]
     assert all(isinstance(error, LimitReached) for error in refused)
     assert await count(kavach, "kavach_agents") == 16 - len(refused)

@@ -97,7 +97,9 @@ async def test_a_value_outside_its_bounds_is_refused_and_never_ignored(
         await sqlite_kavach.audit.query(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"agent_id": "agt_7"}, {"agent_id": "bob"}, {"before": "17"}, {"before": "agt_" + "0" * 32}])
+@pytest.mark.parametrize(
+    "wrong", [{"agent_id": "agt_7"}, {"agent_id": "bob"}, {"before": "17"}, {"before": "agt_" + "0" * 32}]
+)
 async def test_ids_that_cannot_be_are_not_found(sqlite_kavach: Kavach, wrong: dict[str, Any]) -> None:
     with pytest.raises(NotFound):
         await sqlite_kavach.audit.query(**wrong)

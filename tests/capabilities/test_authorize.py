@@ -158,7 +158,9 @@ async def test_a_rejected_credential_stays_rejected(kavach: Kavach) -> None:
     await kavach.agents.revoke(agent.id)
     rejected = await kavach.agents.verify(agent.token or "")
     decision = await ask(kavach, rejected)
-    assert not decision and not rejected.valid and (decision.code, decision.audit_id) == (rejected.code, rejected.audit_id)
+    assert (
+        not decision and not rejected.valid and (decision.code, decision.audit_id) == (rejected.code, rejected.audit_id)
+    )
     assert await count(kavach, "kavach_audit") == 1
 
 
@@ -285,9 +287,13 @@ async def test_widening_elsewhere_does_not_renew_a_rate(kavach: Kavach) -> None:
 # Dry runs.
 
 
-async def test_a_dry_run_explains_consumes_nothing_and_leaves_one_marked_row(kavach: Kavach, clock: FrozenClock) -> None:
+async def test_a_dry_run_explains_consumes_nothing_and_leaves_one_marked_row(
+    kavach: Kavach, clock: FrozenClock
+) -> None:
     root = await make_agent(kavach, limited("repos", "read", maxCallsPerHour=1), ttl="1h")
-    child = await kavach.agents.create(owner_id="alice", name="child", permissions=[limited("*", "read", requireApproval=True)])
+    child = await kavach.agents.create(
+        owner_id="alice", name="child", permissions=[limited("*", "read", requireApproval=True)]
+    )
     link = await kavach.delegations.create(from_agent=root.id, to_agent=child.id, permissions=["read:repos"])
     allowed = [await ask(kavach, child.token, dry_run=True) for _ in range(3)]
     assert [bool(decision) for decision in allowed] == [True] * 3
@@ -307,7 +313,11 @@ async def test_a_dry_run_explains_consumes_nothing_and_leaves_one_marked_row(kav
 
 @pytest.mark.parametrize(
     "permission, closest, remedy",
-    [("write:repos", "NOT_GRANTED", "Grant"), ("read:mail", "CHAIN_NARROWED", "stopped"), ("read:ip", "ADDRESS_NOT_ALLOWED", "address")],
+    [
+        ("write:repos", "NOT_GRANTED", "Grant"),
+        ("read:mail", "CHAIN_NARROWED", "stopped"),
+        ("read:ip", "ADDRESS_NOT_ALLOWED", "address"),
+    ],
 )
 async def test_a_dry_run_says_what_came_closest_and_what_would_pass(
     kavach: Kavach, permission: str, closest: str, remedy: str
@@ -355,7 +365,9 @@ async def test_unclean_free_text_is_stored_escaped(kavach: Kavach) -> None:
     escaped = "a\\u0000b\\ud800c\\u2028d"
     assert (entry.address, entry.user_agent, entry.request_id) == (escaped,) * 3
     assert entry.arguments == {unclean: [unclean], "n": {"x": unclean}}
-    ((stored,),) = await select(kavach, "select arguments from kavach_audit where project_id = $1", kavach.config.project)
+    ((stored,),) = await select(
+        kavach, "select arguments from kavach_audit where project_id = $1", kavach.config.project
+    )
     assert stored.isascii() and stored.isprintable() and json.loads(stored) == entry.arguments
 
 
@@ -374,7 +386,18 @@ async def test_a_bad_checksum_is_refused_without_a_query(kavach: Kavach) -> None
     token = agent.token or ""
     other, store = watched(kavach)
     swapped = token[:-1] + ("a" if token[-1] != "a" else "b")
-    for bad in (swapped, token[:-1], token + "a", token.upper(), "kv_agt_", "", "Bearer x", "kv_agt_é", "\ud800", "kv_ses_x"):
+    for bad in (
+        swapped,
+        token[:-1],
+        token + "a",
+        token.upper(),
+        "kv_agt_",
+        "",
+        "Bearer x",
+        "kv_agt_é",
+        "\ud800",
+        "kv_ses_x",
+    ):
         assert await code(other, bad) == "MALFORMED_CREDENTIAL"
         rejected = await other.agents.verify(bad)
         assert not rejected.valid and rejected.code is Reason.MALFORMED_CREDENTIAL
@@ -409,7 +432,9 @@ async def test_an_agent_that_does_not_exist_is_a_denied_decision(kavach: Kavach,
 # Agents that are refused very often.
 
 
-async def test_after_60_refusals_in_a_minute_calls_over_http_are_turned_away(kavach: Kavach, clock: FrozenClock) -> None:
+async def test_after_60_refusals_in_a_minute_calls_over_http_are_turned_away(
+    kavach: Kavach, clock: FrozenClock
+) -> None:
     agent, other = await make_agent(kavach), await make_agent(kavach)
     clock.advance("15s")
     for _ in range(59):
@@ -429,7 +454,12 @@ async def test_after_60_refusals_in_a_minute_calls_over_http_are_turned_away(kav
     clock.advance("45s")
     assert await ask(kavach, other.token, context=HTTP)
     (row,) = [entry for entry in await all_entries(kavach) if entry.calls != 1]
-    assert (row.agent_id, row.calls, row.result, row.code) == (agent.id, 7, Result.RATE_LIMITED, Reason.TOO_MANY_REFUSALS)
+    assert (row.agent_id, row.calls, row.result, row.code) == (
+        agent.id,
+        7,
+        Result.RATE_LIMITED,
+        Reason.TOO_MANY_REFUSALS,
+    )
     assert await ask(kavach, agent.token, context=HTTP)
     assert await count(kavach, "kavach_audit") == 66
 
@@ -504,7 +534,9 @@ async def test_64_concurrent_mixed_calls_are_each_decided_and_recorded_once(kava
     }
     entries = await all_entries(kavach)
     assert Counter(entry.code.value for entry in entries) == codes - Counter(UNKNOWN_AGENT=64)
-    assert [entry.sequence for entry in entries] == list(range(len(entries))) and len({entry.writer for entry in entries}) == 1
+    assert [entry.sequence for entry in entries] == list(range(len(entries))) and len(
+        {entry.writer for entry in entries}
+    ) == 1
     by_id = {decision.audit_id: decision.code for decision in decisions if decision.audit_id}
     assert by_id == {entry.id: entry.code for entry in entries}
 

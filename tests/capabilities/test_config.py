@@ -69,7 +69,9 @@ def test_remote_mode_says_that_it_is_not_there(remote: dict[str, Any], monkeypat
 
 
 def test_secrets_are_never_shown() -> None:
-    config = load_config(database=f"postgresql://u:{SECRET}@h/d", base_url="https://app.example", secret=[SECRET, "old" * 20])
+    config = load_config(
+        database=f"postgresql://u:{SECRET}@h/d", base_url="https://app.example", secret=[SECRET, "old" * 20]
+    )
     for text in (repr(config), str(config), f"{config}"):
         assert "canary" not in text and "oldold" not in text and "postgresql" not in text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -83,8 +84,9 @@ async def test_permissions_of_several_sources_are_never_added_up(kavach: Kavach)
     ]
 
 
-RATE, WINDOW = limited("repos", "read", maxCallsPerHour=5), limited(
-    "repos", "read", timeWindow={"start": "09:00", "end": "17:00"}
+RATE, WINDOW = (
+    limited("repos", "read", maxCallsPerHour=5),
+    limited("repos", "read", timeWindow={"start": "09:00", "end": "17:00"}),
 )
 
 
@@ -114,7 +116,9 @@ RATE, WINDOW = limited("repos", "read", maxCallsPerHour=5), limited(
     ],
     ids=str,
 )
-async def test_nothing_wider_than_the_givers_is_handed_on(sqlite_kavach: Kavach, held: list[Any], asked: list[Any]) -> None:
+async def test_nothing_wider_than_the_givers_is_handed_on(
+    sqlite_kavach: Kavach, held: list[Any], asked: list[Any]
+) -> None:
     giver, receiver = await make_agent(sqlite_kavach, *held), await make_agent(sqlite_kavach)
     with pytest.raises(Widens):
         await lend(sqlite_kavach, giver, receiver, *asked)
@@ -132,7 +136,9 @@ async def test_a_constraint_left_out_is_inherited_and_a_tighter_one_holds_too(ka
     assert [await code(kavach, free.token) for _ in range(5)] == ["ALLOWED"] * 4 + ["RATE_LIMITED"]
 
 
-@pytest.mark.parametrize("permissions", [[], "read:repos", [f"read:r{number}" for number in range(201)], ["read:\x00"]], ids=str)
+@pytest.mark.parametrize(
+    "permissions", [[], "read:repos", [f"read:r{number}" for number in range(201)], ["read:\x00"]], ids=str
+)
 async def test_a_delegation_gives_1_to_200_clean_permissions(sqlite_kavach: Kavach, permissions: Any) -> None:
     giver, receiver = await make_agent(sqlite_kavach, "*:*"), await make_agent(sqlite_kavach)
     with pytest.raises(InvalidInput):
@@ -214,6 +220,16 @@ async def test_a_giver_that_is_idle_takes_up_no_room(
     await lend(kavach, await make_agent(kavach), receiver)
 
 
+async def test_16_concurrent_delegations_fill_the_limit_exactly(
+    kavach: Kavach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MOST_INTO", 5)
+    receiver, givers = await make_agent(kavach), [await make_agent(kavach) for _ in range(16)]
+    results = await asyncio.gather(*[lend(kavach, giver, receiver) for giver in givers], return_exceptions=True)
+    assert [type(result) for result in results].count(LimitReached) == 11
+    assert await count(kavach, "kavach_delegations") == 5
+
+
 def test_the_limits_are_those_that_are_documented() -> None:
     assert (service.MOST_INTO, service.MOST_OUT_OF, service.MOST_PAIRS) == (100, 1000, 200)
 
@@ -277,7 +293,9 @@ async def test_an_end_is_clamped_to_the_givers_and_the_sources(kavach: Kavach, c
 async def test_revoking_cuts_everything_below_in_one_row(kavach: Kavach, cut: int) -> None:
     """Ten agents stand on the last link; however many there are, one row changes."""
     agents, links = await chain(kavach, 3)
-    leaves = agents[3:] + [await kavach.agents.delegate(from_=agents[2].id, permissions=["read:repos"]) for _ in range(9)]
+    leaves = agents[3:] + [
+        await kavach.agents.delegate(from_=agents[2].id, permissions=["read:repos"]) for _ in range(9)
+    ]
     before = await _delegation_rows(kavach)
     await kavach.delegations.revoke(links[cut].id)
     after = await _delegation_rows(kavach)
@@ -289,7 +307,9 @@ async def test_revoking_cuts_everything_below_in_one_row(kavach: Kavach, cut: in
 
 
 async def _delegation_rows(kavach: Kavach) -> list[tuple[Any, ...]]:
-    return await select(kavach, "select * from kavach_delegations where project_id = $1 order by id", kavach.config.project)
+    return await select(
+        kavach, "select * from kavach_delegations where project_id = $1 order by id", kavach.config.project
+    )
 
 
 async def test_a_cut_link_is_never_replaced_by_another_grant_of_the_same_agent(kavach: Kavach) -> None:

@@ -25,7 +25,9 @@ async def test_every_change_writes_one_event(kavach: Kavach) -> None:
     await kavach.agents.rotate(agent.id, cut_children=True)
     await kavach.agents.revoke(agent.id)
     rows = await select(
-        kavach, "select type, subject, owner_id, data from kavach_events where project_id = $1 order by id", kavach.config.project
+        kavach,
+        "select type, subject, owner_id, data from kavach_events where project_id = $1 order by id",
+        kavach.config.project,
     )
     told = [(kind, subject, owner, json.loads(data)) for kind, subject, owner, data in rows]
     edge = {"fromAgent": agent.id, "toAgent": child.id, "depth": 1}

@@ -43,9 +43,16 @@ async def test_a_test_key_is_refused_where_the_app_is_reached_over_https(open_ka
 
 
 async def test_keys_end_by_rotating_revoking_and_in_time(kavach: Kavach, clock: FrozenClock) -> None:
-    key = await kavach.keys.create(name="ci", scopes=["*"], grantable=["read:a"], expires_at=clock.now + timedelta(hours=1))
+    key = await kavach.keys.create(
+        name="ci", scopes=["*"], grantable=["read:a"], expires_at=clock.now + timedelta(hours=1)
+    )
     rotated = await kavach.keys.rotate(key.id)
-    assert (rotated.id, rotated.scopes, rotated.grantable, rotated.expires_at) == (key.id, key.scopes, key.grantable, key.expires_at)
+    assert (rotated.id, rotated.scopes, rotated.grantable, rotated.expires_at) == (
+        key.id,
+        key.scopes,
+        key.grantable,
+        key.expires_at,
+    )
     assert [await end_of(kavach, each) for each in (key, rotated)] == [Reason.UNKNOWN_CREDENTIAL, None]
     clock.advance("1h")
     assert await end_of(kavach, rotated) is Reason.KEY_ENDED

@@ -12,7 +12,9 @@ from kavach_core.testing import FrozenClock
 from tests.capabilities.support import OpenKavach, ask, code, events, make_agent
 
 
-async def test_a_suspension_stops_every_agent_of_the_owner_and_no_other(kavach: Kavach, open_kavach: OpenKavach) -> None:
+async def test_a_suspension_stops_every_agent_of_the_owner_and_no_other(
+    kavach: Kavach, open_kavach: OpenKavach
+) -> None:
     elsewhere = await open_kavach()  # another Kavach on the same database
     agent, other = await make_agent(kavach), await make_agent(kavach, owner_id="bob")
     child = await kavach.agents.delegate(from_=agent.id, permissions=["read:repos"])
@@ -65,7 +67,11 @@ async def test_a_rename_moves_agents_sessions_and_the_suspension(kavach: Kavach)
     assert live.valid and live.user_id == "usr-0001"
     assert await ask(kavach, agent.token)
     # The record says under which id a thing was done, and finds it under the id of now.
-    assert [entry.owner_id for entry in await kavach.audit.query(owner_id="usr-0001")] == ["usr-0001", "usr-0001", "alice"]
+    assert [entry.owner_id for entry in await kavach.audit.query(owner_id="usr-0001")] == [
+        "usr-0001",
+        "usr-0001",
+        "alice",
+    ]
     assert await kavach.audit.count(owner_id="alice") == 0
 
 
@@ -86,7 +92,9 @@ async def test_a_rename_never_merges_two_owners(kavach: Kavach) -> None:
     assert (await kavach.agents.list(owner_id="bob")).total == 1
 
 
-@pytest.mark.parametrize("owner_id", ["user_2x9", "auth0|5f7c8ec7", "a/b c", "ünï🦊", "x" * 255, "'; drop table kavach_agents;--"])
+@pytest.mark.parametrize(
+    "owner_id", ["user_2x9", "auth0|5f7c8ec7", "a/b c", "ünï🦊", "x" * 255, "'; drop table kavach_agents;--"]
+)
 async def test_an_owner_id_is_never_interpreted(kavach: Kavach, owner_id: str) -> None:
     agent = await make_agent(kavach, owner_id=owner_id)
     assert (await kavach.agents.get(agent.id)).owner_id == owner_id

@@ -74,7 +74,9 @@ async def test_changes_stay_in_their_project(two: tuple[Kavach, Kavach]) -> None
 async def test_every_row_of_every_table_carries_its_project(two: tuple[Kavach, Kavach]) -> None:
     mine, theirs = two
     for kavach in two:
-        agent = await make_agent(kavach, {"resource": "repos", "actions": ["read"], "constraints": {"maxCallsPerHour": 9}})
+        agent = await make_agent(
+            kavach, {"resource": "repos", "actions": ["read"], "constraints": {"maxCallsPerHour": 9}}
+        )
         await kavach.agents.delegate(from_=agent.id, permissions=["read:repos"])
         await kavach.keys.create(name="ci", scopes=["*"])
         await kavach.sessions.create("alice")

@@ -77,7 +77,7 @@ async def test_the_same_check_catches_a_cache_of_decisions(home: Home) -> None:
 
 
 async def _rounds(home: Home, variant: str, rounds: int) -> tuple[int, int]:
-    """In how many rounds a call was allowed that began after the revoke was acknowledged, and how many calls there were."""
+    """In how many rounds a call was allowed that began after the acknowledged revoke, and how many calls there were."""
     late = calls = 0
     async with (
         await create_kavach(database=home.database, project=home.project) as kavach,

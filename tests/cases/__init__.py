@@ -1,8 +1,8 @@
 """Decisions as readable cases, for the tests of the policy, the services and HTTP alike.
 
-A case is a chain of permission lists, from the owner's agent down to the acting one (`chain`), what the first of them was
-narrowed to afterwards (`narrowed`), one call (`ask`: action and resource as in "read:repos", `arguments`, `ip`, and the
-time of day `at`), how often that call went before (`before`), and the code that must come out (`code`).
+A case is a chain of permission lists, from the owner's agent down to the acting one (`chain`), what the first of them
+was narrowed to afterwards (`narrowed`), one call (`ask`: action and resource as in "read:repos", `arguments`, `ip`, and
+the time of day `at`), how often that call went before (`before`), and the code that must come out (`code`).
 """
 
 from __future__ import annotations

@@ -18,7 +18,14 @@ DEEPEST, USUAL_DEPTH = 10, 3
 
 #: The codes of a denial that depends on nothing counted.
 STATELESS = frozenset(
-    {"NOT_GRANTED", "DELEGATION_ENDED", "CHAIN_NARROWED", "ARGUMENT_NOT_ALLOWED", "OUTSIDE_TIME_WINDOW", "APPROVAL_REQUIRED"}
+    {
+        "NOT_GRANTED",
+        "DELEGATION_ENDED",
+        "CHAIN_NARROWED",
+        "ARGUMENT_NOT_ALLOWED",
+        "OUTSIDE_TIME_WINDOW",
+        "APPROVAL_REQUIRED",
+    }
 )
 _RESOURCES = [":".join(parts) for length in range(1, 6) for parts in product("abz", repeat=length)]
 _TEXTS = ["", "a", "ab", "abc", "b", "ba"]
@@ -40,7 +47,9 @@ class Given:
         if self.rate is not None:
             constraints["maxCallsPerHour"] = self.rate
         if self.window is not None:
-            constraints["timeWindow"] = dict(zip(("start", "end"), (f"{hour:02}:00" for hour in self.window), strict=True))
+            constraints["timeWindow"] = dict(
+                zip(("start", "end"), (f"{hour:02}:00" for hour in self.window), strict=True)
+            )
         if self.glob is not None:
             constraints["allowedArgPatterns"] = [f"q={self.glob}"]
         if self.approval:
@@ -246,7 +255,10 @@ class Model:
         return open_ and fits and not given.approval
 
     def stateless(self, number: int, call: Call) -> frozenset[str]:
-        held = [*self.agents[number].own, *(given for edge in self.edges if edge.receiver == number for given in edge.lent)]
+        held = [
+            *self.agents[number].own,
+            *(given for edge in self.edges if edge.receiver == number for given in edge.lent),
+        ]
         return STATELESS if any(means(given, call) for given in held) else frozenset({"NOT_GRANTED"})
 
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kavach_core import Decision, Delegation, Kavach, create_kavach
+from kavach_core.capabilities.delegation import Facts
 from kavach_core.errors import KavachError
 from kavach_core.primitives.clock import to_datetime
 from kavach_core.testing import FrozenClock
@@ -28,7 +29,9 @@ Step = tuple[str, tuple[Any, ...]]
 
 permissions = st.builds(
     Given,
-    st.sampled_from(["*", "*", "a", "b", "a:*", "a:b", "a:**", "*:b", "**"]).map(lambda text: "*" if text == "**" else text),
+    st.sampled_from(["*", "*", "a", "b", "a:*", "a:b", "a:**", "*:b", "**"]).map(
+        lambda text: "*" if text == "**" else text
+    ),
     st.sampled_from([("read",), ("write",), ("read", "write"), ("*",)]),
     st.sampled_from([None, None, None, 0, 1, 2]),
     st.sampled_from([None, None, None, (9, 17), (10, 12), (22, 6)]),
@@ -150,7 +153,9 @@ class ModelWorld:
     ) -> set[str]:
         return self.model.delegate(giver, lent, ttl, self._at(ends), max_depth)
 
-    async def link(self, giver: int, receiver: int, lent: list[Given], ends: int | None, max_depth: int | None) -> set[str]:
+    async def link(
+        self, giver: int, receiver: int, lent: list[Given], ends: int | None, max_depth: int | None
+    ) -> set[str]:
         return self.model.link(giver, receiver, lent, self._at(ends), max_depth)
 
     async def narrow(self, agent: int, own: list[Given]) -> set[str]:
@@ -212,7 +217,9 @@ class KavachWorld:
         )
         return await self._make(made)
 
-    async def link(self, giver: int, receiver: int, lent: list[Given], ends: int | None, max_depth: int | None) -> set[str]:
+    async def link(
+        self, giver: int, receiver: int, lent: list[Given], ends: int | None, max_depth: int | None
+    ) -> set[str]:
         made = self._kavach.delegations.create(
             from_agent=self._ids[giver],
             to_agent=self._ids[receiver],
@@ -243,7 +250,9 @@ class KavachWorld:
 
     async def ask(self, asked: Sequence[tuple[int, Call]], *, consume: bool) -> list[Answer]:
         """Calls that wait together share a transaction, and are decided in the order they came."""
-        decisions = await asyncio.gather(*[self._decide(self._tokens[agent], call, not consume) for agent, call in asked])
+        decisions = await asyncio.gather(
+            *[self._decide(self._tokens[agent], call, not consume) for agent, call in asked]
+        )
         page = await self._kavach.audit.query(limit=len(asked))
         entries = {entry.id: entry for entry in page}
         assert len(entries) == len(asked) and {entry.dry_run for entry in page} == {not consume}
@@ -302,7 +311,9 @@ async def tell(history: list[Step], model: Model, world: World) -> None:
     truth = ModelWorld(model)
     for verb, details in history:
         if verb == "call":
-            await _compare(truth, world, [(agent % len(model.agents), call) for agent, call in details[0]], consume=True)
+            await _compare(
+                truth, world, [(agent % len(model.agents), call) for agent, call in details[0]], consume=True
+            )
         elif (step := _numbered(verb, details, model)) is not None:
             expected, seen = await getattr(truth, verb)(*step), await getattr(world, verb)(*step)
             if bool(seen) != bool(expected) or not seen <= expected:
@@ -354,22 +365,37 @@ def histories_of(examples: int, *phases: Phase) -> Any:
     )
 
 
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("times", [1, pytest.param(30, marks=pytest.mark.long)])
-def test_kavach_decides_as_the_reference_model(database_url: str, runner: asyncio.Runner, times: int) -> None:
-    """Each history has a day of its own, and begins at its midnight."""
+def check_kavach(database: str, runner: asyncio.Runner, examples: int, *phases: Phase) -> None:
+    """Tell histories to one Kavach; each has a day of its own, and begins at its midnight."""
     clock, names = FrozenClock(), iter(range(10**6))
-    kavach = runner.run(create_kavach(database=database_url, clock=clock))
+    kavach = runner.run(create_kavach(database=database, clock=clock))
 
-    @histories_of(times * (80 if database_url.startswith("sqlite") else 30), Phase.shrink)
+    @histories_of(examples, *phases)
     @given(history=histories)
     def check(history: list[Step]) -> None:
         midnight = (clock() // MINUTE // DAY + 1) * DAY
         clock.move_to(to_datetime(midnight * MINUTE))
         runner.run(tell(history, Model(midnight), KavachWorld(kavach, clock, next(names))))
 
-    check()
-    runner.run(kavach.close())
+    try:
+        check()
+    finally:
+        runner.run(kavach.close())
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("times", [1, pytest.param(30, marks=pytest.mark.long)])
+def test_kavach_decides_as_the_reference_model(database_url: str, runner: asyncio.Runner, times: int) -> None:
+    check_kavach(database_url, runner, times * (60 if database_url.startswith("sqlite") else 20), Phase.shrink)
+
+
+def test_a_kavach_that_looks_at_one_link_alone_is_caught(
+    sqlite_database: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control: its delegations live whatever became of what they stand on."""
+    monkeypatch.setattr(Facts, "_find_edge_life", lambda facts, edge_id: edge_id in facts.edges)
+    with pytest.raises(Disagreement):
+        check_kavach(sqlite_database, runner, 60)
 
 
 class ForgetsAncestors(Model):

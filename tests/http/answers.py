@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 
@@ -14,11 +13,12 @@ def described(identity: object) -> dict[str, Any]:
     return {"kind": kind, "id": getattr(identity, "id", None), "auditId": getattr(identity, "audit_id", None)}
 
 
-def seen(connection: HTTPConnection) -> dict[str, Any]:
+def seen(connection: Any) -> dict[str, Any]:
     """What an endpoint without any dependency sees of the identity, and of the headers that might claim one."""
-    identity = getattr(connection.state, "kavach_identity", None)
     in_scope = connection.scope.get("state", {}).get("kavach_identity")
-    claims = sorted(name for name in connection.headers if name.startswith("x"))
+    # Quart has no state of its own on a request, only the scope.
+    identity = getattr(connection.state, "kavach_identity", None) if hasattr(connection, "state") else in_scope
+    claims = sorted(name.decode() for name, _ in connection.scope["headers"] if name.startswith(b"x"))
     return {**described(identity), "same": identity is in_scope, "claims": claims}
 
 

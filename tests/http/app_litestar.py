@@ -25,23 +25,23 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     may_read = {"agent": Provide(kv.require("read:repos"))}
     both: Any = ["GET", "POST"]
 
-    @route("/whoami", http_method=both, dependencies=as_identity)
+    @route("/whoami", status_code=200, http_method=both, dependencies=as_identity)
     async def whoami(identity: NamedDependency[Identity]) -> dict[str, Any]:
         return described(identity)
 
-    @route("/me", http_method=both, dependencies=as_human)
+    @route("/me", status_code=200, http_method=both, dependencies=as_human)
     async def me(human: NamedDependency[HumanIdentity]) -> dict[str, Any]:
         return described(human)
 
-    @route("/agent", http_method=both, dependencies=as_agent)
+    @route("/agent", status_code=200, http_method=both, dependencies=as_agent)
     async def agent_only(agent: NamedDependency[AgentIdentity]) -> dict[str, Any]:
         return described(agent)
 
-    @route("/search", http_method=both, dependencies=may_read)
+    @route("/search", status_code=200, http_method=both, dependencies=may_read)
     async def search(agent: NamedDependency[AgentIdentity]) -> dict[str, Any]:
         return described(agent)
 
-    @route(["/seen", "/login", "/dashboard/{rest:path}"], http_method=both)
+    @route(["/seen", "/login", "/dashboard/{rest:path}"], status_code=200, http_method=both)
     async def look(request: AnyRequest) -> dict[str, Any]:
         return seen(request)
 

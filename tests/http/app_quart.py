@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from quart import Quart, request, websocket
+from quart import Quart, Response, request, websocket
 
 from kavach_adapters import kavach_quart
 from kavach_core import AgentIdentity, HumanIdentity, Identity
@@ -23,34 +24,34 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
 
     @app.route("/whoami", methods=["GET", "POST"])
     @kv.identity
-    async def whoami(identity: Identity) -> dict[str, Any]:
-        return described(identity)
+    async def whoami(identity: Identity) -> Response:
+        return _json(described(identity))
 
     @app.route("/me", methods=["GET", "POST"])
     @kv.human
-    async def me(human: HumanIdentity) -> dict[str, Any]:
-        return described(human)
+    async def me(human: HumanIdentity) -> Response:
+        return _json(described(human))
 
     @app.route("/agent", methods=["GET", "POST"])
     @kv.agent
-    async def agent(agent: AgentIdentity) -> dict[str, Any]:
-        return described(agent)
+    async def agent(agent: AgentIdentity) -> Response:
+        return _json(described(agent))
 
     @app.route("/search", methods=["GET", "POST"])
     @kv.require("read:repos")
-    async def search(agent: AgentIdentity) -> dict[str, Any]:
-        return described(agent)
+    async def search(agent: AgentIdentity) -> Response:
+        return _json(described(agent))
 
     @app.route("/seen")
     @app.route("/login")
     @app.route("/dashboard/<path:rest>", methods=["GET", "POST"])
-    async def look(rest: str = "") -> dict[str, Any]:
-        return seen(request)
+    async def look(rest: str = "") -> Response:
+        return _json(seen(request))
 
     @app.get("/session")
-    async def session() -> dict[str, Any]:
+    async def session() -> Response:
         found = await kv.session(request)
-        return {"userId": found and found.user_id}
+        return _json({"userId": found and found.user_id})
 
     @app.websocket("/ws/whoami")
     @kv.identity
@@ -83,3 +84,8 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         await websocket.send_json(seen(websocket))
 
     return app
+
+
+def _json(content: dict[str, Any]) -> Response:
+    """What the other frameworks send: Quart sorts the names and ends the line."""
+    return Response(json.dumps(content, separators=(",", ":")), content_type="application/json")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from secrets import token_hex
 
 import pytest
 
 from kavach_core.testing import FrozenClock
+from tests.conftest import fresh_database
 from tests.http.frameworks import FRAMEWORKS, Framework
 from tests.http.world import OpenWorld, World, worlds
 
@@ -40,3 +42,35 @@ async def open_world(framework: Framework, sqlite_database: str, clock: FrozenCl
 async def world(open_world: OpenWorld) -> World:
     """One where humans may grant anything."""
     return await open_world(grantable=["*:*"])
+
+
+@pytest.fixture(scope="session")
+def shared_postgres(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """The URL of the migrated database that tests share, each in a project of its own."""
+    with fresh_database(postgres_url, migrated_template) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def either_database(request: pytest.FixtureRequest) -> str:
+    """The URL of a database of each kind."""
+    return str(request.getfixturevalue("sqlite_database" if request.param == "sqlite" else "shared_postgres"))
+
+
+#: Every framework on one kind of database in turn: both kinds meet every promise, without every pair of them.
+_PAIRS = [(framework, place % 2 == 1) for place, framework in enumerate(FRAMEWORKS)]
+
+
+@pytest.fixture(params=_PAIRS, ids=lambda pair: f"{pair[0].name}-{'postgres' if pair[1] else 'sqlite'}")
+def stored(request: pytest.FixtureRequest) -> tuple[Framework, str]:
+    """A framework and the URL of its database."""
+    framework, on_postgres = request.param
+    return framework, str(request.getfixturevalue("shared_postgres" if on_postgres else "sqlite_database"))
+
+
+@pytest.fixture
+async def stored_world(stored: tuple[Framework, str], clock: FrozenClock) -> AsyncGenerator[World]:
+    """A world where humans may grant anything and chains are short, on both kinds of database."""
+    framework, database = stored
+    async with worlds(framework, database, clock) as open_world:
+        yield await open_world(grantable=["*:*"], max_delegation_depth=3, project=f"project-{token_hex(6)}")

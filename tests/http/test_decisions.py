@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
-import pytest
 
 from kavach_core import AuditEntry
 from kavach_core.primitives import tokens
 from kavach_core.primitives.tokens import TokenKind
-from kavach_core.testing import FrozenClock
 from tests.capabilities.support import limited
-from tests.http.frameworks import Framework
-from tests.http.world import OpenWorld, World, bearer, client_of, error_of, worlds
+from tests.http.world import OpenWorld, World, bearer, client_of, error_of
 
 READ = {"action": "read", "resource": "repos"}
 WRITE = {"action": "write", "resource": "repos"}
 
 
-@pytest.fixture
-async def stored(framework: Framework, database_url: str, clock: FrozenClock) -> AsyncGenerator[World]:
-    """A world on each kind of database."""
-    async with worlds(framework, database_url, clock) as open_world:
-        yield await open_world(grantable=["*:*"])
-
-
-async def test_a_question_that_is_answered_is_200_and_leaves_exactly_one_row(stored: World) -> None:
-    agent = await stored.agent("read:repos", "read:issues")
-    human, service, itself = await stored.human(), await stored.service(), bearer(agent.token)
+async def test_a_question_that_is_answered_is_200_and_leaves_exactly_one_row(stored_world: World) -> None:
+    agent = await stored_world.agent("read:repos", "read:issues")
+    human, service, itself = await stored_world.human(), await stored_world.service(), bearer(agent.token)
     ways: list[tuple[dict[str, str], str, dict[str, Any]]] = [
         (itself, "/authorize", {}),
         (itself, "/authorize", {"agentId": agent.id}),
@@ -40,51 +30,51 @@ async def test_a_question_that_is_answered_is_200_and_leaves_exactly_one_row(sto
     ]
     for caller, path, more in ways:
         for asked, allowed, code in ((READ, True, "ALLOWED"), (WRITE, False, "NOT_GRANTED")):
-            before = await _record(stored)
-            answer = await stored.call("POST", path, caller, json={**asked, **more})
+            before = await _record(stored_world)
+            answer = await stored_world.call("POST", path, caller, json={**asked, **more})
             assert answer.status_code == 200
             said = answer.json()
             assert (said["allowed"], said["code"]) == (allowed, code) and said["reason"] and said["explanation"] is None
-            (entry,) = [found for found in await _record(stored) if found not in before]
+            (entry,) = [found for found in await _record(stored_world) if found not in before]
             assert said["auditId"] == entry.id and entry.code == code
             assert (entry.agent_id, entry.owner_id) == (agent.id, "alice")
             assert [str(permission.resource) for permission in entry.permissions] == ["issues", "repos"]
             assert [link.agent_id for link in entry.path] == [agent.id] and entry.duration >= 0
 
 
-async def test_the_row_of_a_delegated_call_shows_the_chain_from_the_root(stored: World) -> None:
-    root = await stored.agent()
+async def test_the_row_of_a_delegated_call_shows_the_chain_from_the_root(stored_world: World) -> None:
+    root = await stored_world.agent()
     chain = [(root.id, None)]
     token = bearer(root.token)
     for _ in range(2):
-        child = await stored.call(
+        child = await stored_world.call(
             "POST", f"/agents/{chain[-1][0]}/delegate", token, json={"permissions": ["read:repos"]}
         )
         token = bearer(child.json()["token"])
         chain.append((child.json()["id"], child.json()["delegationId"]))
-    said = (await stored.call("POST", "/authorize", token, json=READ)).json()
-    (entry,) = [found for found in await _record(stored) if found.id == said["auditId"]]
+    said = (await stored_world.call("POST", "/authorize", token, json=READ)).json()
+    (entry,) = [found for found in await _record(stored_world) if found.id == said["auditId"]]
     assert [(link.agent_id, link.delegation_id) for link in entry.path] == chain
-    listed = (await stored.call("GET", "/audit", await stored.human(), params={"limit": 1})).json()[0]
+    listed = (await stored_world.call("GET", "/audit", await stored_world.human(), params={"limit": 1})).json()[0]
     assert [(link["agentId"], link["delegationId"]) for link in listed["path"]] == chain
     assert listed["userId"] == "alice" and listed["result"] == "allowed"
     # Cutting the chain anywhere ends all below it on the next call.
-    assert (await stored.call("DELETE", f"/delegations/{chain[1][1]}", bearer(root.token))).status_code == 204
-    assert error_of(await stored.call("POST", "/authorize", token, json=READ)) == (401, "CHAIN_CUT")
-    trace = (await stored.call("GET", f"/agents/{root.id}/trace", await stored.human())).json()
+    assert (await stored_world.call("DELETE", f"/delegations/{chain[1][1]}", bearer(root.token))).status_code == 204
+    assert error_of(await stored_world.call("POST", "/authorize", token, json=READ)) == (401, "CHAIN_CUT")
+    trace = (await stored_world.call("GET", f"/agents/{root.id}/trace", await stored_world.human())).json()
     assert [(e["agentId"], e["code"]) for e in trace] == [(chain[2][0], "ALLOWED"), (chain[2][0], "CHAIN_CUT")]
 
 
-async def test_a_guarded_route_lets_in_refuses_and_records(stored: World) -> None:
-    allowed, denied = await stored.agent("read:repos"), await stored.agent("read:issues")
-    answer = await stored.visit("POST", "/search", bearer(allowed.token))
+async def test_a_guarded_route_lets_in_refuses_and_records(stored_world: World) -> None:
+    allowed, denied = await stored_world.agent("read:repos"), await stored_world.agent("read:issues")
+    answer = await stored_world.visit("POST", "/search", bearer(allowed.token))
     assert answer.status_code == 200 and answer.json()["id"] == allowed.id
-    refused = await stored.visit("POST", "/search", bearer(denied.token))
+    refused = await stored_world.visit("POST", "/search", bearer(denied.token))
     assert error_of(refused) == (403, "NOT_GRANTED")
     details = refused.json()["error"]["details"]
     assert details == {"action": "read", "resource": "repos", "auditId": details["auditId"]}
     recorded = [
-        (entry.id, entry.agent_id, entry.action, entry.resource, entry.result) for entry in await _record(stored)
+        (entry.id, entry.agent_id, entry.action, entry.resource, entry.result) for entry in await _record(stored_world)
     ]
     assert recorded == [
         (answer.json()["auditId"], allowed.id, "read", "repos", "allowed"),
@@ -92,20 +82,20 @@ async def test_a_guarded_route_lets_in_refuses_and_records(stored: World) -> Non
     ]
 
 
-async def test_a_guarded_route_is_429_in_whole_seconds_when_a_rate_is_used_up(stored: World) -> None:
-    agent = await stored.agent(limited("repos", "read", maxCallsPerHour=2))
-    stored.clock.advance("30s")
-    statuses = [(await stored.visit("POST", "/search", bearer(agent.token))).status_code for _ in range(2)]
-    refused = await stored.visit("POST", "/search", bearer(agent.token))
+async def test_a_guarded_route_is_429_in_whole_seconds_when_a_rate_is_used_up(stored_world: World) -> None:
+    agent = await stored_world.agent(limited("repos", "read", maxCallsPerHour=2))
+    stored_world.clock.advance("30s")
+    statuses = [(await stored_world.visit("POST", "/search", bearer(agent.token))).status_code for _ in range(2)]
+    refused = await stored_world.visit("POST", "/search", bearer(agent.token))
     assert statuses == [200, 200] and error_of(refused) == (429, "RATE_LIMITED")
     assert refused.headers["retry-after"].isdecimal() and 0 < int(refused.headers["retry-after"]) <= 3600
-    assert refused.json()["error"]["details"]["auditId"] == (await _record(stored))[-1].id
-    assert (await _record(stored))[-1].result == "rate_limited"
+    assert refused.json()["error"]["details"]["auditId"] == (await _record(stored_world))[-1].id
+    assert (await _record(stored_world))[-1].result == "rate_limited"
     # Asked as a question it is an answer.
-    said = (await stored.call("POST", "/authorize", bearer(agent.token), json=READ)).json()
+    said = (await stored_world.call("POST", "/authorize", bearer(agent.token), json=READ)).json()
     assert (said["allowed"], said["code"]) == (False, "RATE_LIMITED") and said["retryAfter"] > 0
-    stored.clock.advance("1h")
-    assert (await stored.visit("POST", "/search", bearer(agent.token))).status_code == 200
+    stored_world.clock.advance("1h")
+    assert (await stored_world.visit("POST", "/search", bearer(agent.token))).status_code == 200
 
 
 async def test_a_dead_token_at_a_guarded_route_is_401_with_its_record(world: World) -> None:

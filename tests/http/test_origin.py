@@ -142,7 +142,7 @@ async def test_a_body_without_any_declared_length_counts_too(world: World) -> No
 
     headers = [(b"cookie", b"app_session=1"), (b"origin", ORIGIN.encode()), (b"content-type", b"text/plain")]
     scope = {"type": "http", "http_version": "2", "method": "POST", "path": "/api/kavach/agents", "headers": headers}
-    await world.app({**scope, "query_string": b"", "state": {}}, receive, send)
+    await world.app({**scope, "scheme": "http", "query_string": b"", "state": {}}, receive, send)
     assert sent[0]["status"] == 415
 
 

@@ -6,21 +6,17 @@ import asyncio
 import csv
 import io
 import json
-from collections.abc import AsyncGenerator
 from datetime import timedelta
 
 import pytest
 
 from kavach_core.capabilities.audit.export import CSV_COLUMNS
-from kavach_core.testing import FrozenClock
-from tests.http.frameworks import Framework
-from tests.http.world import Headers, World, bearer, worlds
+from tests.http.world import Headers, World, bearer
 
 
 @pytest.fixture
-async def world(framework: Framework, database_url: str, clock: FrozenClock) -> AsyncGenerator[World]:
-    async with worlds(framework, database_url, clock) as open_world:
-        yield await open_world(grantable=["*:*"])
+async def world(stored_world: World) -> World:
+    return stored_world
 
 
 async def test_the_record_is_filtered_paged_and_counted(world: World) -> None:

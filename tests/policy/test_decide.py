@@ -79,7 +79,9 @@ class World:
         return verdict
 
     def _keep(self, given: Sequence[Any]) -> bytes:
-        kept = PermissionSet.of(each if isinstance(each, Permission) else parse_permissions([each])[0] for each in given)
+        kept = PermissionSet.of(
+            each if isinstance(each, Permission) else parse_permissions([each])[0] for each in given
+        )
         self.sets[kept.digest] = kept
         return kept.digest
 
@@ -96,9 +98,9 @@ def _ask(text: str = "read:repos", **more: Any) -> AccessRequest:
 def _of_case(case: Case) -> tuple[World, AccessRequest]:
     world = World(to_micros(case.moment))
     world.agent(1, case.chain[0] if case.narrowed is None else case.narrowed)
-    for depth, given in enumerate(case.chain[1:], start=1):
+    for depth, lent in enumerate(case.chain[1:], start=1):
         world.agent(depth + 1)
-        world.edge(100 + depth, depth, depth + 1, given, source=99 + depth if depth > 1 else None)
+        world.edge(100 + depth, depth, depth + 1, lent, source=99 + depth if depth > 1 else None)
     return world, _ask(case.ask, arguments=case.arguments, address=case.ip)
 
 
@@ -114,14 +116,19 @@ def test_decides_as_the_case_says(case: Case) -> None:
 
 @pytest.mark.parametrize("case", [case for case in load() if len(case.chain[0]) > 1], ids=str)
 def test_the_order_of_permissions_never_changes_a_case(case: Case) -> None:
-    turned = Case(**{
-        name: getattr(case, name) for name in ("name", "ask", "code", "narrowed", "arguments", "ip", "at", "before")
-    }, chain=[list(reversed(given)) for given in case.chain])
+    turned = Case(
+        **{
+            name: getattr(case, name) for name in ("name", "ask", "code", "narrowed", "arguments", "ip", "at", "before")
+        },
+        chain=[list(reversed(each)) for each in case.chain],
+    )
     test_decides_as_the_case_says(turned)
 
 
 #: Some permissions, and a request that at least the first of them means.
-asked = st.lists(permissions(), min_size=1, max_size=6).flatmap(lambda some: st.tuples(st.just(some), requests(of=some[0])))
+asked = st.lists(permissions(), min_size=1, max_size=6).flatmap(
+    lambda some: st.tuples(st.just(some), requests(of=some[0]))
+)
 
 
 @given(asked=asked, order=st.randoms(use_true_random=False))
@@ -257,7 +264,9 @@ def test_damaged_data_that_goes_in_circles_lives_nowhere() -> None:
     facts = world.facts()
     assert {facts.agent_end(_id(1)), facts.agent_end(_id(2))} == {Reason.CHAIN_CUT}
     assert facts.path_of(_id(101)) is None
-    assert choose(world.agents[_id(1)], plan(world.agents[_id(1)], _ask(), facts), facts, {}).reason is Reason.NOT_GRANTED
+    assert (
+        choose(world.agents[_id(1)], plan(world.agents[_id(1)], _ask(), facts), facts, {}).reason is Reason.NOT_GRANTED
+    )
 
 
 def test_an_unreadable_constraint_denies() -> None:

@@ -28,9 +28,10 @@ from kavach_core.primitives.clock import SECOND, idle_from
 from kavach_core.primitives.reasons import Reason
 from kavach_core.store import Transaction
 
+# Not if the `ttl` was changed after the facts were read: what was computed with the old one could come too late.
 _USED: Final = """
 update kavach_agents set last_used_at = $3, idle_at = $4
-where project_id = $1 and id = $2 and (last_used_at is null or last_used_at < $3)
+where project_id = $1 and id = $2 and (last_used_at is null or last_used_at < $3) and coalesce(ttl, -1) = $5
 """
 
 
@@ -178,9 +179,8 @@ class DecisionWorker:
             if _is_due(facts.agents[link.agent_id], now)
         }
         if used:
-            slid = [
-                (self._project, agent_id, now, idle_from(now, facts.agents[agent_id].ttl)) for agent_id in sorted(used)
-            ]
+            ttls = [(agent_id, facts.agents[agent_id].ttl) for agent_id in sorted(used)]
+            slid = [(self._project, each, now, idle_from(now, ttl), -1 if ttl is None else ttl) for each, ttl in ttls]
             await tx.execute_each(_USED, slid)
 
 

@@ -39,36 +39,41 @@ _EDGE_BY_ID: Final = (
 )
 
 # All at once: rows of agents asked about (kind 0 by token, 1 by id) and of delegations with their givers (kind 2).
+# `offset 0` keeps each look-up inside the row it belongs to. Left to choose, a planner that knows nothing of the tables
+# yet begins with all delegations of the project.
 _NO_EDGE: Final = """null::uuid, null::uuid, null::uuid, null::uuid, null::smallint, null::smallint, null::bytea,
     null::timestamptz, null::timestamptz"""
+
+
+def _look_up(table: str, condition: str, name: str) -> str:
+    return f"lateral (select * from {table} where project_id = $1 and {condition} offset 0) {name}"
+
+
+_THE_EDGE: Final = f"cross join {_look_up('kavach_delegations', 'id = e.id', 'd')}"
+_THE_GIVER: Final = f"cross join {_look_up('kavach_agents', 'id = d.from_agent', 'g')}"
+_THE_AGENT: Final = f"cross join {_look_up('kavach_agents', 'id = asked.agent_id', 'g')}"
+_THE_OWNER: Final = f"left join {_look_up('kavach_owners', 'id = g.owner_id', 'o')} on true"
+_LIVE_INTO: Final = "to_agent = asked.agent_id and revoked_at is null and expires_at > $4"
 _AT_ONCE: Final = f"""
 with recursive asked (kind, token_hash, retired_at, agent_id) as (
     select 0, t.token_hash, t.retired_at, t.agent_id
-    from unnest($2::bytea[]) as k (hash) join kavach_agent_tokens t on t.token_hash = k.hash
-    where t.project_id = $1
+    from unnest($2::bytea[]) as k (hash) cross join {_look_up("kavach_agent_tokens", "token_hash = k.hash", "t")}
     union all
     select 1, null, null, k.id from unnest($3::uuid[]) as k (id)
 ), edges (id) as (
     (
-        select d.id from asked
-        join kavach_delegations d on d.project_id = $1 and d.to_agent = asked.agent_id
-        where d.revoked_at is null and d.expires_at > $4
+        select d.id from asked cross join {_look_up("kavach_delegations", _LIVE_INTO, "d")}
         union
-        select g.founding_id from asked join kavach_agents g on g.project_id = $1 and g.id = asked.agent_id
-        where g.founding_id is not null
+        select g.founding_id from asked {_THE_AGENT} where g.founding_id is not null
     )
     union
-    select above.id from edges e
-    join kavach_delegations d on d.project_id = $1 and d.id = e.id
-    join kavach_agents g on g.project_id = $1 and g.id = d.from_agent
+    select above.id from edges e {_THE_EDGE} {_THE_GIVER}
     cross join lateral (values (d.source_id), (g.founding_id)) as above (id)
     where above.id is not null
 )
-select asked.kind, asked.token_hash, asked.retired_at, {_NO_EDGE}, {_AGENT}
-from asked join kavach_agents g on g.project_id = $1 and g.id = asked.agent_id {_OWNER}
+select asked.kind, asked.token_hash, asked.retired_at, {_NO_EDGE}, {_AGENT} from asked {_THE_AGENT} {_THE_OWNER}
 union all
-select 2, null, null, {_EDGE}, {_AGENT}
-from edges e join kavach_delegations d on d.project_id = $1 and d.id = e.id {_GIVER}
+select 2, null, null, {_EDGE}, {_AGENT} from edges e {_THE_EDGE} {_THE_GIVER} {_THE_OWNER}
 """
 
 

@@ -45,8 +45,9 @@ create table kavach_agent_tokens (
     agent_id blob not null,
     retired_at integer
 ) strict, without rowid;
-create index kavach_agent_tokens_agent on kavach_agent_tokens (project_id, agent_id);
+create index kavach_agent_tokens_agent on kavach_agent_tokens (agent_id, project_id);
 
+-- Indexes begin with the column that tells rows apart: a planner without statistics takes project_id for selective.
 -- An edge from giver to receiver. source_id is the delegation the giver handed on, null for the giver's own permissions.
 create table kavach_delegations (
     project_id text not null,
@@ -63,9 +64,9 @@ create table kavach_delegations (
     revoked_at integer,
     primary key (project_id, id)
 ) strict, without rowid;
-create index kavach_delegations_to on kavach_delegations (project_id, to_agent, expires_at) where revoked_at is null;
-create index kavach_delegations_from on kavach_delegations (project_id, from_agent, id);
-create index kavach_delegations_received on kavach_delegations (project_id, to_agent, id);
+create index kavach_delegations_to on kavach_delegations (to_agent, project_id, expires_at) where revoked_at is null;
+create index kavach_delegations_from on kavach_delegations (from_agent, project_id, id);
+create index kavach_delegations_received on kavach_delegations (to_agent, project_id, id);
 
 -- Append-only. (writer, sequence) is gap-free within a writer.
 create table kavach_audit (

@@ -1,0 +1,132 @@
+"""ASGI by hand: WebSockets and lifespans, as a server drives them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+_SECONDS = 10
+
+
+class Socket:
+    """One WebSocket from the client's side, and how its handshake was answered."""
+
+    def __init__(self, to_app: asyncio.Queue[dict[str, Any]], from_app: asyncio.Queue[dict[str, Any]]) -> None:
+        self._to_app = to_app
+        self._from_app = from_app
+        #: None if the handshake was accepted, else the HTTP status it was refused with, or stands for.
+        self.refused: int | None = None
+        #: The body of a refusal that came as an HTTP answer.
+        self.body: dict[str, Any] | None = None
+        #: The close code, where the handshake was refused by closing.
+        self.code: int | None = None
+
+    async def shake(self) -> None:
+        """Wait for the answer to the handshake."""
+        answer = await self.message()
+        if answer["type"] == "websocket.close":
+            self.code = answer["code"]
+            self.refused = answer["code"] - 4000
+        elif answer["type"] == "websocket.http.response.start":
+            self.refused = answer["status"]
+            self.body = json.loads((await self.message())["body"])
+        else:
+            assert answer["type"] == "websocket.accept", answer
+
+    async def message(self) -> dict[str, Any]:
+        """The next message of the app."""
+        return await asyncio.wait_for(self._from_app.get(), _SECONDS)
+
+    async def json(self) -> Any:
+        """The next message of the app, which is JSON."""
+        return json.loads((await self.message())["text"])
+
+    async def send(self, text: str) -> None:
+        """Send a message to the app."""
+        await self._to_app.put({"type": "websocket.receive", "text": text})
+
+
+@asynccontextmanager
+async def socket(
+    app: Any, path: str, headers: Mapping[str, str], *, can_answer: bool = True, **scope: Any
+) -> AsyncGenerator[Socket]:
+    """Open a WebSocket. `can_answer` is whether the server can refuse a handshake with an HTTP answer."""
+    to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    asked = {
+        "type": "websocket",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 40_000),
+        "server": ("127.0.0.1", 80),
+        "subprotocols": [],
+        "state": {},
+        "extensions": {"websocket.http.response": {}} if can_answer else {},
+        **scope,
+    }
+    await to_app.put({"type": "websocket.connect"})
+    task = asyncio.create_task(app(asked, to_app.get, from_app.put))
+    found = Socket(to_app, from_app)
+    try:
+        await found.shake()
+        yield found
+    finally:
+        await to_app.put({"type": "websocket.disconnect", "code": 1000})
+        await asyncio.wait_for(task, _SECONDS)
+
+
+@asynccontextmanager
+async def lifespan(app: Any) -> AsyncGenerator[None]:
+    """Start an app up, and shut it down at the end."""
+    to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    task = asyncio.create_task(
+        app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, to_app.get, from_app.put)
+    )
+    await to_app.put({"type": "lifespan.startup"})
+    assert (await asyncio.wait_for(from_app.get(), _SECONDS))["type"] == "lifespan.startup.complete"
+    yield
+    await to_app.put({"type": "lifespan.shutdown"})
+    assert (await asyncio.wait_for(from_app.get(), _SECONDS))["type"] == "lifespan.shutdown.complete"
+    await asyncio.wait_for(task, _SECONDS)
+
+
+async def request(app: Any, path: str, headers: Mapping[str, str] | None = None, **scope: Any) -> tuple[int, Any]:
+    """Send a GET with a scope of one's own, and give the status and the JSON of the answer."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asked = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+        "client": ("127.0.0.1", 40_000),
+        "server": ("127.0.0.1", 80),
+        "state": {},
+        "extensions": {},
+        **scope,
+    }
+    await app(asked, receive, send)
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], json.loads(body) if body else None
