@@ -104,7 +104,8 @@ class Watch:
         if problem is None:
             self.start()
         elif isinstance(problem, KavachError):
-            await self._end(problems.close_code(problem), problem.public_code)
+            error = problems.for_clients(problem)
+            await self._end(problems.close_code(error), error.public_code)
         else:
             await self._end(4000 + problems.to_reply(problem).status, "INTERNAL_ERROR")
 

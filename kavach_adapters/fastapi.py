@@ -245,6 +245,8 @@ def _described(operation: Operation) -> dict[str, Any]:
         "description": said.pop("description"),
         "tags": said.pop("tags"),
         "status_code": operation.status,
+        # One without a media type: FastAPI then adds no content of its own to the document.
+        "response_class": Response,
         "dependencies": [] if Caller.ANYONE in operation.callers else [bearer],
         "openapi_extra": {**said, "responses": responses},
     }

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from litestar import Litestar, Request, Response, Router
 from litestar.config.app import AppConfig
 from litestar.connection import ASGIConnection
-from litestar.exceptions import HTTPException, WebSocketException
+from litestar.exceptions import HTTPException, InternalServerException, WebSocketException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler, route
 from litestar.middleware import DefineMiddleware
@@ -35,7 +35,7 @@ from kavach_core.api.table import TABLE
 from kavach_core.api.view import BodyReader, View
 from kavach_core.capabilities.authorize import Decision
 from kavach_core.capabilities.sessions import LiveSession
-from kavach_core.errors import BodyTooLarge, KavachError
+from kavach_core.errors import BodyTooLarge, InvalidInput, KavachError
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -69,7 +69,8 @@ class KavachLitestar(InitPlugin):
         self._recheck = checked(recheck)
         #: For `Litestar(route_handlers=[kv.well_known, ...])`: documents that belong at the root.
         self.well_known = Router("/", route_handlers=_handlers(edge, WELL_KNOWN))
-        #: Dependencies: `dependencies={"user": Provide(kv.human)}` and so on.
+        #: Dependencies: `dependencies={"user": Provide(kv.human)}` and so on. Litestar cannot check a value against a
+        #: union: a handler takes one of any kind as `NamedDependency[SkipValidation[Identity]]`.
         self.identity = Require[Identity](edge.require_identity)
         self.human = Require[HumanIdentity](edge.require_human)
         self.agent = Require[AgentIdentity](edge.require_agent)
@@ -161,15 +162,16 @@ class KavachHTTPException(HTTPException):
     """A refusal in an app's own route. Answered with Kavach's error body, not Litestar's."""
 
 
-def _refuse(scope: Scope, error: KavachError) -> NoReturn:
+def _refuse(scope: Scope, cause: KavachError) -> NoReturn:
+    error = problems.for_clients(cause)
     if scope["type"] == "websocket":
-        raise WebSocketException(detail=error.public_code, code=problems.close_code(error)) from error
+        raise WebSocketException(detail=error.public_code, code=problems.close_code(error)) from cause
     raise KavachHTTPException(
         error.message,
         status_code=problems.status_of(error),
         headers=problems.headers_of(error),
         extra=problems.body_of(error),
-    ) from error
+    ) from cause
 
 
 def _answer(request: AnyRequest, error: KavachHTTPException) -> Response[Any]:
@@ -195,6 +197,8 @@ def _reader(request: AnyRequest) -> BodyReader:
             return await request.body()
         except RequestEntityTooLarge:
             raise BodyTooLarge(limit) from None
+        except InternalServerException:
+            raise InvalidInput("The body never came to its end.") from None
 
     return read
 
@@ -208,20 +212,19 @@ def _to_response(reply: Reply, *, head: bool) -> ASGIResponse:
 
 
 def _handlers(edge: Edge, table: Sequence[Operation]) -> list[HTTPRouteHandler]:
-    handlers = [_handler(edge, operation, operation.method) for operation in table]
-    handlers += [_handler(edge, operation, "HEAD") for operation in table if operation.method == "GET"]
-    # Litestar answers OPTIONS by itself where no handler does.
-    for path in dict.fromkeys(operation.path for operation in table):
-        handlers.append(_unknown_handler(table, path))
-    return handlers
+    paths = dict.fromkeys(operation.path for operation in table)
+    return [
+        # First, because Litestar answers OPTIONS by itself for a path that has no handler for it yet.
+        *(_options_handler(table, path) for path in paths),
+        *(_handler(edge, operation, operation.method) for operation in table),
+        *(_handler(edge, operation, "HEAD") for operation in table if operation.method == "GET"),
+    ]
 
 
 def _handler(edge: Edge, operation: Operation, method: str) -> HTTPRouteHandler:
     async def handle(request: AnyRequest) -> ASGIResponse:
         view = _view(request.scope, _reader(request))
-        # Litestar takes `/agents/` and `//agents` for `/agents`.
-        is_spelled_out = view.path.endswith(request.scope["path"])
-        reply = await run(edge, operation, view) if is_spelled_out else run_unknown((), view.path)
+        reply = await run(edge, operation, view) if _is_exact(view, request) else run_unknown((), view.path)
         return _to_response(reply, head=method == "HEAD")
 
     handle.__name__ = operation.name
@@ -243,11 +246,17 @@ def _handler(edge: Edge, operation: Operation, method: str) -> HTTPRouteHandler:
     )(handle)
 
 
-def _unknown_handler(table: Sequence[Operation], path: str) -> HTTPRouteHandler:
-    async def unknown() -> ASGIResponse:
-        return _to_response(run_unknown(table, path), head=False)
+def _options_handler(table: Sequence[Operation], path: str) -> HTTPRouteHandler:
+    async def options(request: AnyRequest) -> ASGIResponse:
+        is_exact = _is_exact(_view(request.scope), request)
+        return _to_response(run_unknown(table if is_exact else (), path), head=False)
 
-    return route(_typed(path), http_method="OPTIONS", include_in_schema=False)(unknown)
+    return route(_typed(path), http_method="OPTIONS", include_in_schema=False, status_code=200)(options)
+
+
+def _is_exact(view: View, request: AnyRequest) -> bool:
+    """Whether the path is the one that was routed. Litestar takes `/agents/` and `//agents` for `/agents`."""
+    return view.path.endswith(request.scope["path"])
 
 
 def _typed(path: str) -> str:

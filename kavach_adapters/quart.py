@@ -155,8 +155,9 @@ def _with(establish: Callable[[View], Awaitable[Who]], view: Inner[Who, P, R]) -
     return wrapped
 
 
-async def _refuse(error: KavachError) -> Response | None:
+async def _refuse(cause: KavachError) -> Response | None:
     """Answer a request with the error; refuse a handshake with it."""
+    error = problems.for_clients(cause)
     if has_websocket_context() and "websocket.http.response" not in websocket.scope.get("extensions", {}):
         await websocket.close(problems.close_code(error), error.public_code)
         return None

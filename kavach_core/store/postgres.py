@@ -44,6 +44,8 @@ _PLANS: Final = {
     "enable_material": "off",
     "enable_bitmapscan": "off",
 }
+#: Batches between two plannings of the same statements, after those at the first, second, fourth, eighth ...
+_REPLAN_EVERY: Final = 4096
 #: PgBouncer refuses session settings at connect, so they are set in each transaction.
 _WRITE_WITH_PLANS: Final = "; ".join([_WRITE, *(f"set local {name} = {value}" for name, value in _PLANS.items())])
 
@@ -194,6 +196,7 @@ class DedicatedConnection:
         self._url = url
         self._pgbouncer = pgbouncer
         self._connection: Connection | None = None
+        self._lent = 0
 
     @asynccontextmanager
     async def lend(self) -> AsyncGenerator[Connection]:
@@ -207,7 +210,20 @@ class DedicatedConnection:
             connection = await connect(self._url, settings=settings, pgbouncer=self._pgbouncer)
             self._connection = connection
         with _left_clean(connection):
+            await self._plan_anew(connection)
             yield connection
+
+    async def _plan_anew(self, connection: Connection) -> None:
+        """Forget plans now and then. One that was made while a table was empty would stay, however large it grows."""
+        self._lent += 1
+        grown = self._lent & (self._lent - 1) == 0 or self._lent % _REPLAN_EVERY == 0
+        if self._pgbouncer or not grown:
+            return
+        try:
+            await connection.execute("discard plans")
+        except failures() as error:
+            cut(connection)
+            raise RunAgain from error
 
     async def close(self) -> None:
         """Close it politely, or at once if the server does not answer."""

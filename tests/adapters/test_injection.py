@@ -1,4 +1,4 @@
-"""`kv.identity`, `.human`, `.agent`, `.require`: a handler is handed who is asking, or never runs; on HTTP and sockets."""
+"""`kv.identity`, `.human`, `.agent`, `.require`: a handler gets who is asking or never runs, on HTTP and on sockets."""
 
 from __future__ import annotations
 

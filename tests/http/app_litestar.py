@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import Litestar, Request, WebSocket, get, route, websocket
 from litestar.di import NamedDependency, Provide
+from litestar.params import SkipValidation
 
 from kavach_adapters import kavach_litestar
 from kavach_core import AgentIdentity, HumanIdentity, Identity
@@ -26,7 +27,7 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     both: Any = ["GET", "POST"]
 
     @route("/whoami", status_code=200, http_method=both, dependencies=as_identity)
-    async def whoami(identity: NamedDependency[Identity]) -> dict[str, Any]:
+    async def whoami(identity: NamedDependency[SkipValidation[Identity]]) -> dict[str, Any]:
         return described(identity)
 
     @route("/me", status_code=200, http_method=both, dependencies=as_human)
@@ -51,7 +52,7 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         return {"userId": found and found.user_id}
 
     @websocket("/ws/whoami", dependencies=as_identity)
-    async def ws_whoami(socket: Socket, identity: NamedDependency[Identity]) -> None:
+    async def ws_whoami(socket: Socket, identity: NamedDependency[SkipValidation[Identity]]) -> None:
         await _greet(socket, described(identity))
 
     @websocket("/ws/me", dependencies=as_human)

@@ -147,7 +147,8 @@ async def test_a_body_that_breaks_off_is_400(framework: Framework, world: World)
     path = f"{MOUNT}/agents"
     scope = {"type": "http", "http_version": "1.1", "scheme": "http", "method": "POST", "path": path, "headers": headers}
     await world.app({**scope, "query_string": b"", "state": {}}, receive, send)
-    assert sent[0]["status"] == 400
+    # Quart ends its handler when the client is gone, and then there is nobody to answer.
+    assert [message["status"] for message in sent[:1]] == ([] if framework.name == "quart" else [400])
 
 
 async def test_an_unexpected_exception_is_500_without_a_word_of_it(

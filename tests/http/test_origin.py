@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -134,8 +135,12 @@ async def test_a_body_without_any_declared_length_counts_too(world: World) -> No
     """HTTP/2 needs neither Content-Length nor Transfer-Encoding."""
     sent: list[dict[str, Any]] = []
 
+    messages = [{"type": "http.request", "body": json.dumps(AGENT).encode()}]
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": json.dumps(AGENT).encode()}
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop()
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)

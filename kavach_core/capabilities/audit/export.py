@@ -6,10 +6,12 @@ import csv
 import io
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from kavach_core.capabilities.audit.model import AuditEntry, PathLink
 from kavach_core.primitives.clock import iso_datetime
+from kavach_core.primitives.permissions import PermissionSet
 
 #: The columns of a CSV export, in order.
 CSV_COLUMNS: Final = (
@@ -55,7 +57,7 @@ def to_wire(entry: AuditEntry) -> dict[str, object]:
         "tokensCost": entry.cost,
         "timestamp": iso_datetime(entry.at),
         "path": [_link_to_wire(link) for link in entry.path],
-        "permissions": [permission.to_wire() for permission in entry.permissions],
+        "permissions": _permissions_to_wire(entry.permissions),
         "permissionSet": entry.permissions.digest.hex(),
         "grant": None if entry.grant is None else entry.grant.to_wire(),
         "dryRun": entry.dry_run,
@@ -66,6 +68,12 @@ def to_wire(entry: AuditEntry) -> dict[str, object]:
         "userAgent": entry.user_agent,
         "requestId": entry.request_id,
     }
+
+
+@lru_cache(maxsize=32)
+def _permissions_to_wire(permissions: PermissionSet) -> list[dict[str, object]]:
+    """The wire form of a set; neighbouring entries mostly share theirs."""
+    return [permission.to_wire() for permission in permissions]
 
 
 def _link_to_wire(link: PathLink) -> dict[str, object]:

@@ -25,7 +25,8 @@ U = TypeVar("U")
 
 _FIRST: Final = bytes(16)
 _LAST: Final = b"\xff" * 16
-_CHUNK: Final = 200
+#: Entries per piece of an export. Writing one out holds up the event loop for a millisecond or two, and no longer.
+_CHUNK: Final = 50
 _PRUNE_CHUNK: Final = 1000
 _LONGEST_LINE: Final = 5000
 _MOST_ACTIONS: Final = 50

@@ -1,0 +1,256 @@
+"""The guard: nobody unknown gets to a protected path, browsers are sent to sign in, no header claims an identity."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from starlette.middleware.cors import CORSMiddleware
+
+from kavach_adapters import kavach_starlette
+from kavach_core import lazy_kavach
+from kavach_core.errors import ConfigurationError
+from tests.adapters.asgi import request, socket
+from tests.http.world import ORIGIN, OpenWorld, World, bearer, client_of, error_of
+
+#: What a browser sends when a person opens a page.
+PAGE = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8", "sec-fetch-mode": "navigate"}
+PROTECT: dict[str, Any] = {"protect": ["/dashboard/:path*", "/seen"], "login": "/login"}
+
+
+@pytest.fixture
+async def world(open_world: OpenWorld) -> World:
+    return await open_world(guard=PROTECT)
+
+
+async def test_a_protected_path_is_for_signed_in_humans(world: World) -> None:
+    for path in ("/dashboard/x", "/dashboard/a/b", "/seen"):
+        assert error_of(await world.visit("GET", path)) == (401, "UNAUTHENTICATED")
+        for human in (await world.human(), await world.browser()):
+            assert (await world.visit("GET", path, human)).json()["kind"] == "human"
+    for path in ("/login", "/session"):
+        assert (await world.visit("GET", path)).status_code == 200
+
+
+async def test_agents_and_keys_pass_only_where_they_are_allowed(open_world: OpenWorld) -> None:
+    for allow, expected in (
+        (["human"], {"human": 200, "agent": 403, "service": 403}),
+        (["human", "agent"], {"human": 200, "agent": 200, "service": 403}),
+        (["service"], {"human": 403, "agent": 403, "service": 200}),
+    ):
+        world = await open_world(guard={**PROTECT, "allow": allow})
+        callers = {
+            "human": await world.human(),
+            "agent": bearer((await world.agent()).token),
+            "service": await world.service(),
+        }
+        for kind, status in expected.items():
+            answer = await world.visit("GET", "/dashboard/x", {**callers[kind], **PAGE})
+            assert answer.status_code == status, (allow, kind)
+            if status == 403:
+                assert error_of(answer) == (403, "CALLER_NOT_ALLOWED")
+
+
+async def test_with_public_all_the_rest_is_protected_but_the_mount_guards_itself(open_world: OpenWorld) -> None:
+    world = await open_world(guard={"public": ["/session"], "login": "/login?from=guard"})
+    for path in ("/session", "/login", "/api/kavach/openapi.json"):
+        assert (await world.visit("GET", path)).status_code == 200, path
+    for path in ("/seen", "/dashboard/x", "/nothing", "/", "/sessions", "/session/x", "/SESSION"):
+        assert error_of(await world.visit("GET", path)) == (401, "UNAUTHENTICATED"), path
+    agent = bearer((await world.agent()).token)
+    assert (await world.call("GET", "/audit", agent)).status_code == 200
+    assert error_of(await world.call("GET", "/agents")) == (401, "UNAUTHENTICATED")
+    moved = await world.visit("GET", "/seen?a=1", PAGE)
+    assert moved.headers["location"] == "/login?from=guard&next=%2Fseen%3Fa%3D1"
+
+
+# Browsers and programs.
+
+
+async def test_only_a_person_opening_a_page_is_sent_to_sign_in(world: World) -> None:
+    for method, headers, status in (
+        ("GET", PAGE, 303),
+        ("HEAD", PAGE, 303),
+        ("GET", {"accept": "text/html"}, 303),
+        ("GET", {"accept": "TEXT/HTML;q=0.1"}, 303),
+        ("GET", {"accept": "text/html;q=0"}, 401),
+        ("GET", {"accept": "text/html; q=0.0"}, 401),
+        ("GET", {"accept": "*/*"}, 401),
+        ("GET", {"accept": "application/json"}, 401),
+        ("GET", {}, 401),
+        ("POST", PAGE, 401),
+        ("GET", {**PAGE, "sec-fetch-mode": "cors"}, 401),
+        ("GET", {**PAGE, "x-requested-with": "XMLHttpRequest"}, 401),
+        ("GET", {**PAGE, "authorization": "Bearer kv_ses_x"}, 401),
+        ("GET", {**PAGE, "cookie": "kv_session=kv_ses_x"}, 303),
+    ):
+        answer = await world.visit(method, "/dashboard/x", headers)
+        assert answer.status_code == status, (method, headers)
+        assert answer.headers["vary"] == "Accept, Authorization, Cookie"
+        assert answer.headers["cache-control"] == "no-store"
+        if status == 303:
+            assert answer.headers["location"] == "/login?next=%2Fdashboard%2Fx"
+        elif method != "HEAD":
+            assert error_of(answer)[0] == 401
+
+
+async def test_without_a_login_page_a_browser_gets_401(open_world: OpenWorld) -> None:
+    world = await open_world(guard={"protect": ["/seen"]})
+    assert error_of(await world.visit("GET", "/seen", PAGE)) == (401, "UNAUTHENTICATED")
+
+
+async def test_next_leads_back_and_nowhere_else(world: World) -> None:
+    """What the guard sends back was chosen by whoever made the link: it must stay on this origin however it is read."""
+    for raw, back in (
+        ("/dashboard/x?a=1&b=%2F", "/dashboard/x?a=1&b=%2F"),
+        ("/dashboard/%C3%A9", "/dashboard/%C3%A9"),
+        ("//evil.example/dashboard/x/../../dashboard", None),
+        ("/%2Fevil.example/..%2Fdashboard/x", None),
+        ("/\\evil.example/../dashboard", None),
+        ("/dashboard/%5C%5Cevil", None),
+        ("/dashboard/x%0d%0aset-cookie:a=b", None),
+        ("/dashboard/" + "x" * 900 + "?" + "y" * 1200, None),
+    ):
+        path, _, query = raw.partition("?")
+        sent: list[dict[str, Any]] = []
+        status, _ = await request(
+            _recording(world.app, sent),
+            unquote(path),
+            PAGE,
+            raw_path=path.encode(),
+            query_string=query.encode(),
+        )
+        assert status == 303, raw
+        location = dict(sent[0]["headers"])[b"location"].decode("ascii")
+        parts = urlsplit(location)
+        assert (parts.scheme, parts.netloc, parts.path) == ("", "", "/login")
+        assert parse_qs(parts.query).get("next") == (None if back is None else [back]), raw
+        assert "\r" not in location and "\n" not in location
+
+
+# Identity headers.
+
+
+async def test_headers_that_claim_an_identity_are_removed_on_every_path(world: World) -> None:
+    claims = {
+        "x-user-id": "admin",
+        "X-User-Id": "admin",
+        "x_user_id": "admin",
+        "X_USER-ID": "admin",
+        "x-kavach-owner": "admin",
+        "X-Kavach-Agent-Id": "admin",
+        "x_kavach_owner": "admin",
+        "x-kavach-": "admin",
+        "x-kept": "1",
+        "x-kavachos": "1",
+    }
+    browser = await world.browser()
+    for path, headers in (("/login", {}), ("/dashboard/x", browser), ("/seen", browser)):
+        assert (await world.visit("GET", path, {**headers, **claims})).json()["claims"] == ["x-kavachos", "x-kept"], (
+            path
+        )
+        status, seen = await request(world.app, path, {**headers, **claims})
+        assert (status, seen["claims"]) == (200, ["x-kavachos", "x-kept"])
+    async with socket(world.app, "/dashboard/ws", {**browser, **claims}) as opened:
+        assert (await opened.json())["claims"] == ["x-kavachos", "x-kept"]
+
+
+async def test_a_spoofed_header_never_lets_anyone_in(world: World) -> None:
+    for name in ("x-user-id", "x-kavach-owner", "x-kavach-identity", "x-forwarded-user", "remote-user"):
+        assert error_of(await world.visit("GET", "/dashboard/x", {name: "alice"})) == (401, "UNAUTHENTICATED")
+
+
+# WebSockets, preflights, other scopes.
+
+
+@pytest.mark.parametrize("can_answer", [True, False])
+async def test_a_socket_on_a_protected_path_is_refused_before_the_app_sees_it(world: World, can_answer: bool) -> None:
+    agent = bearer((await world.agent()).token)
+    cookie = {"cookie": (await world.browser())["cookie"]}
+    for headers, status in (
+        ({}, 401),
+        (bearer("kv_ses_x"), 401),
+        (agent, 403),
+        (cookie, 403),
+        ({**cookie, "origin": "https://evil.example"}, 403),
+    ):
+        async with socket(world.app, "/dashboard/ws", headers, can_answer=can_answer) as opened:
+            assert opened.refused == status
+            if can_answer:
+                assert opened.body is not None and set(opened.body["error"]) == {"code", "message", "details"}
+            else:
+                assert opened.code == 4000 + status
+    for headers in ({**cookie, "origin": ORIGIN}, await world.human()):
+        async with socket(world.app, "/dashboard/ws", headers, can_answer=can_answer) as opened:
+            assert (await opened.json())["kind"] == "human"
+
+
+async def test_a_preflight_passes_and_any_other_options_does_not(world: World) -> None:
+    preflight = {"origin": "https://other.example", "access-control-request-method": "POST"}
+    assert (await world.visit("OPTIONS", "/dashboard/x", preflight)).status_code in (200, 204, 405)
+    for headers in ({}, {"origin": "https://other.example"}, {"access-control-request-method": "POST"}):
+        assert error_of(await world.visit("OPTIONS", "/dashboard/x", headers)) == (401, "UNAUTHENTICATED")
+    assert error_of(await world.visit("GET", "/dashboard/x", preflight)) == (401, "UNAUTHENTICATED")
+
+
+async def test_with_cors_outside_a_refusal_can_be_read_by_the_page_that_asked(world: World) -> None:
+    app = CORSMiddleware(world.app, allow_origins=["https://other.example"], allow_credentials=True)
+    async with client_of(app) as client:
+        answer = await client.get("/dashboard/x", headers={"origin": "https://other.example"})
+    assert error_of(answer)[0] == 401
+    assert answer.headers["access-control-allow-origin"] == "https://other.example"
+
+
+async def test_scopes_that_are_neither_requests_nor_sockets_pass_untouched(sqlite_database: str) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope)
+
+    guard = kavach_starlette(lazy_kavach(database=sqlite_database)).Guard(app, public=["/"])  # type: ignore[arg-type]
+    scope = {"type": "something.new", "path": "/dashboard"}
+    await guard(scope, None, None)  # type: ignore[arg-type]
+    assert seen == [scope] and seen[0] is scope
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"protect": ["/a"], "public": ["/b"]},
+        {"protect": ["/a"], "allow": []},
+        {"protect": ["/a"], "allow": ["admin"]},
+        {"protect": ["/a/*"]},
+        {"protect": ["/a(b)"]},
+        {"protect": ["a"]},
+        {"protect": "/a"},
+        {"public": ["/:a*/:b*"]},
+    ],
+    ids=str,
+)
+def test_a_guard_that_is_half_set_or_cannot_be_read_refuses_to_start(options: dict[str, Any]) -> None:
+    kv = kavach_starlette(lazy_kavach(database="sqlite:///never.db"))
+    with pytest.raises(ConfigurationError):
+        kv.Guard(_nothing, **options)
+
+
+async def test_a_path_too_long_to_be_read_in_every_way_is_protected(world: World) -> None:
+    assert error_of(await world.visit("GET", "/" + "x" * 1025)) == (401, "UNAUTHENTICATED")
+
+
+async def _nothing(scope: Any, receive: Any, send: Any) -> None:
+    """An app that is never called."""
+
+
+def _recording(app: Any, sent: list[dict[str, Any]]) -> Any:
+    """The app, keeping what it sends."""
+
+    async def recorded(scope: Any, receive: Any, send: Any) -> None:
+        async def keep(message: dict[str, Any]) -> None:
+            sent.append(message)
+            await send(message)
+
+        await app(scope, receive, keep)
+
+    return recorded
