@@ -1,11 +1,13 @@
-"""What all adapters share: a view of an ASGI scope, and reading a body no further than its limit."""
+"""What all adapters share: a view of an ASGI scope, a body read no further than its limit, a reply as ASGI messages."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Final, cast
 
 from kavach_core.api.edge import IDENTITY_KEY
+from kavach_core.api.operation import Reply
 from kavach_core.api.view import BodyReader, View
 from kavach_core.errors import BodyTooLarge, InvalidInput
 
@@ -64,6 +66,46 @@ def body_reader(scope: Scope, receive: Receive) -> BodyReader:
         return bytes(body)
 
     return read
+
+
+async def send_reply(reply: Reply, receive: Receive, send: Send, *, head: bool = False) -> None:
+    """Send a reply as ASGI messages, a stream only for as long as somebody listens."""
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.all_headers()})
+    if reply.stream is None or head:
+        await send({"type": "http.response.body", "body": b"" if head else reply.body})
+        return
+    sending = asyncio.create_task(_send_stream(reply.stream, send))
+    leaving = asyncio.create_task(_client_leaves(receive))
+    try:
+        await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sending, leaving):
+            task.cancel()
+        await asyncio.wait((sending, leaving))
+    if not sending.cancelled():
+        sending.result()
+
+
+async def refuse_socket(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a handshake: with a real answer where the server can send one, else by closing before it is accepted."""
+    await receive()
+    if "websocket.http.response" in scope.get("extensions", {}):
+        start = {"type": "websocket.http.response.start", "status": reply.status, "headers": reply.all_headers()}
+        await send(start)
+        await send({"type": "websocket.http.response.body", "body": reply.body})
+    else:
+        await send({"type": "websocket.close", "code": 4000 + reply.status, "reason": ""})
+
+
+async def _send_stream(stream: AsyncIterator[str], send: Send) -> None:
+    async for chunk in stream:
+        await send({"type": "http.response.body", "body": chunk.encode(), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _client_leaves(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _declared(value: bytes) -> int:

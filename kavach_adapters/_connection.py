@@ -51,7 +51,7 @@ class Watched:
 
 
 def watch_socket(edge: Edge, scope: Scope, every: float, end: End) -> None:
-    """Watch a socket from inside its handler, where no `Watched` is around it; until the task of the handler is done."""
+    """Watch a socket from inside its handler, if no `Watched` is around it, until the task of the handler is done."""
     task = asyncio.current_task()
     if _WATCHED in scope or task is None:
         return
@@ -180,9 +180,7 @@ class _Connection:
             if self._is_socket and kind != "websocket.close":
                 raise ConnectionEnded("The credential this socket was opened with no longer holds.")
             return
-        if kind == "http.response.body" and not message.get("more_body", False):
-            self._done()
-        elif kind == "websocket.close":
+        if kind == "websocket.close" or (kind == "http.response.body" and not message.get("more_body", False)):
             self._done()
         elif kind in ("http.response.body", "websocket.accept", "websocket.send"):
             self._watch_on()

@@ -7,10 +7,11 @@ are protected, the edge who is asking.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
-from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, view_of
+from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, refuse_socket, send_reply, view_of
 from kavach_adapters._connection import RECHECK, Watched
 from kavach_core.api import problems
 from kavach_core.api.edge import Edge, GetKavach
@@ -75,9 +76,9 @@ class GuardMiddleware:
         if reply is None:
             await self._app(scope, receive, send)
         elif view.is_websocket:
-            await _refuse_socket(reply, scope, receive, send)
+            await refuse_socket(_varying(reply), scope, receive, send)
         else:
-            await _answer(reply, send)
+            await send_reply(_varying(reply), receive, send)
 
     async def _refusal(self, view: View) -> Reply | None:
         """Why this request may not pass, as an answer; None if it may."""
@@ -162,18 +163,6 @@ def _to_login(login: str, view: View) -> Reply:
     return Reply(status=303, headers=((b"location", location.encode("ascii", "replace")),))
 
 
-async def _answer(reply: Reply, send: Send) -> None:
-    headers = [*reply.all_headers(), _VARY]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
-
-
-async def _refuse_socket(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse a handshake: with a real answer where the server can send one, else by closing before it is accepted."""
-    await receive()
-    if "websocket.http.response" in scope.get("extensions", {}):
-        headers = [*reply.all_headers(), _VARY]
-        await send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "websocket.http.response.body", "body": reply.body})
-    else:
-        await send({"type": "websocket.close", "code": 4000 + reply.status, "reason": ""})
+def _varying(reply: Reply) -> Reply:
+    """The reply, marked as one that depends on who asks."""
+    return replace(reply, headers=(*reply.headers, _VARY))

@@ -121,7 +121,8 @@ class KavachFastAPI:
         """Protect paths: those in `protect`, or all but those in `public`. Browsers without a session go to `login`.
 
         `allow` says who is let in: human, agent, service. `prefixes` are root paths that the server does not tell.
-        Sockets and streams are verified again while they are open, on every path. Raises `ConfigurationError` for a pattern it cannot read.
+        Sockets and streams are verified again while they are open, on every path. Raises `ConfigurationError` for a
+        pattern it cannot read.
         """
         return GuardMiddleware(
             app,

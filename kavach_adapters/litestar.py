@@ -2,44 +2,37 @@
 
 # No postponed annotations here: Litestar reads the signatures of handlers and of callable objects as they are.
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar, cast
-from urllib.parse import unquote
 
-from litestar import Litestar, Request, Response, Router
+from litestar import Litestar, Response, Router
 from litestar.config.app import AppConfig
 from litestar.connection import ASGIConnection
-from litestar.exceptions import HTTPException, InternalServerException, WebSocketException
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
-from litestar.handlers import BaseRouteHandler, HTTPRouteHandler, route
+from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException, WebSocketException
+from litestar.handlers import BaseRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.openapi.spec import Operation as Described
 from litestar.plugins import InitPlugin
-from litestar.response.base import ASGIResponse
-from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import ASGIApp, Message, Scope
+from litestar.types import ASGIApp, Scope
 
 from kavach_adapters._asgi import ASGIApp as AnyASGIApp
-from kavach_adapters._asgi import view_of
 from kavach_adapters._connection import RECHECK, Watched, checked
 from kavach_adapters._guard import GuardMiddleware
+from kavach_adapters._litestar import AnyRequest, UnknownUnder, operation_handlers, scope_view
 from kavach_core.api import openapi, problems
-from kavach_core.api.dispatch import run, run_unknown
 from kavach_core.api.document import WELL_KNOWN
 from kavach_core.api.edge import Edge, GetKavach, Grantable, HumansFrom, ResolveUser, split_permission
-from kavach_core.api.operation import Operation, Reply
 from kavach_core.api.table import TABLE
-from kavach_core.api.view import BodyReader, View
+from kavach_core.api.view import View
 from kavach_core.capabilities.authorize import Decision
 from kavach_core.capabilities.sessions import LiveSession
-from kavach_core.errors import BodyTooLarge, InvalidInput, KavachError
+from kavach_core.errors import KavachError
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity
 
 Connection = ASGIConnection[Any, Any, Any, Any]
-AnyRequest = Request[Any, Any, Any]
 Who = TypeVar("Who", bound=Identity)
 
 
@@ -52,7 +45,7 @@ class Require(Generic[Who]):
     async def __call__(self, scope: Scope) -> Who:
         """Inject who is asking."""
         try:
-            return await self.establish(_view(scope))
+            return await self.establish(scope_view(scope))
         except KavachError as error:
             _refuse(scope, error)
 
@@ -68,7 +61,7 @@ class KavachLitestar(InitPlugin):
         self._edge = edge
         self._recheck = checked(recheck)
         #: For `Litestar(route_handlers=[kv.well_known, ...])`: documents that belong at the root.
-        self.well_known = Router("/", route_handlers=_handlers(edge, WELL_KNOWN))
+        self.well_known = Router("/", route_handlers=operation_handlers(edge, WELL_KNOWN))
         #: Dependencies: `dependencies={"user": Provide(kv.human)}` and so on. Litestar cannot check a value against a
         #: union: a handler takes one of any kind as `NamedDependency[SkipValidation[Identity]]`.
         self.identity = Require[Identity](edge.require_identity)
@@ -77,9 +70,10 @@ class KavachLitestar(InitPlugin):
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the routes under the mount, and what belongs to them. Called by Litestar."""
-        app_config.route_handlers.append(Router(self._edge.mount, route_handlers=_handlers(self._edge, TABLE)))
-        app_config.before_send.append(_Unknown(app_config.path.rstrip("/") + self._edge.mount))
-        app_config.exception_handlers.setdefault(KavachHTTPException, _answer)
+        app_config.route_handlers.append(Router(self._edge.mount, route_handlers=operation_handlers(self._edge, TABLE)))
+        app_config.before_send.append(UnknownUnder(app_config.path.rstrip("/") + self._edge.mount))
+        loosely: Any = app_config
+        loosely.exception_handlers.setdefault(KavachHTTPException, _answer)
         app_config.on_shutdown.append(self._edge.get_kavach.close)
         app_config.middleware.insert(0, DefineMiddleware(_watched, edge=self._edge, every=self._recheck))
         if app_config.openapi_config is not None:
@@ -91,7 +85,7 @@ class KavachLitestar(InitPlugin):
 
     def Guard(  # noqa: N802 - it is called like a class, as in the other frameworks
         self,
-        app: AnyASGIApp,
+        app: AnyASGIApp | Litestar,
         *,
         protect: Sequence[str] | None = None,
         public: Sequence[str] | None = None,
@@ -109,7 +103,7 @@ class KavachLitestar(InitPlugin):
         if isinstance(app, Litestar) and app.path.strip("/"):
             prefixes = (app.path, *prefixes)
         return GuardMiddleware(
-            app,
+            cast(AnyASGIApp, app),
             self._edge,
             protect=protect,
             public=public,
@@ -126,13 +120,13 @@ class KavachLitestar(InitPlugin):
 
     async def session(self, connection: Connection) -> LiveSession | None:
         """Return the live Kavach session behind a request, or None."""
-        return await self._edge.session(_view(connection.scope))
+        return await self._edge.session(scope_view(connection.scope))
 
     async def authorize(
         self, connection: Connection, permission: str, arguments: Mapping[str, object] | None = None
     ) -> Decision:
         """Decide and record one more call of the agent behind a connection, such as a message on its socket."""
-        return await self._edge.authorize(_view(connection.scope), permission, arguments)
+        return await self._edge.authorize(scope_view(connection.scope), permission, arguments)
 
 
 def kavach_litestar(
@@ -164,7 +158,7 @@ class KavachHTTPException(HTTPException):
 
 def _refuse(scope: Scope, cause: KavachError) -> NoReturn:
     error = problems.for_clients(cause)
-    if scope["type"] == "websocket":
+    if scope["type"] == ScopeType.WEBSOCKET:
         raise WebSocketException(detail=error.public_code, code=problems.close_code(error)) from cause
     raise KavachHTTPException(
         error.message,
@@ -181,119 +175,6 @@ def _answer(request: AnyRequest, error: KavachHTTPException) -> Response[Any]:
 
 def _watched(app: ASGIApp, edge: Edge, every: float) -> ASGIApp:
     return cast(ASGIApp, Watched(cast(AnyASGIApp, app), edge, every))
-
-
-def _view(scope: Scope, read: BodyReader | None = None) -> View:
-    """The view of a scope, with the path as it was sent: Litestar's has been tidied, and lacks the root path."""
-    params = {name: str(part) for name, part in scope.get("path_params", {}).items()}
-    view = view_of(cast("MutableMapping[str, Any]", scope), params=params)
-    raw = scope.get("raw_path")
-    return replace(view, read=read, path=unquote(raw.decode("latin-1")) if raw else view.path)
-
-
-def _reader(request: AnyRequest) -> BodyReader:
-    async def read(limit: int) -> bytes:
-        try:
-            return await request.body()
-        except RequestEntityTooLarge:
-            raise BodyTooLarge(limit) from None
-        except InternalServerException:
-            raise InvalidInput("The body never came to its end.") from None
-
-    return read
-
-
-def _to_response(reply: Reply, *, head: bool) -> ASGIResponse:
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.all_headers()]
-    if reply.stream is not None and not head:
-        return ASGIStreamingResponse(iterator=reply.stream, status_code=reply.status, headers=dict(headers))
-    body = b"" if head else reply.body
-    return ASGIResponse(body=body, status_code=reply.status, headers=headers, is_head_response=head)
-
-
-def _handlers(edge: Edge, table: Sequence[Operation]) -> list[HTTPRouteHandler]:
-    paths = dict.fromkeys(operation.path for operation in table)
-    return [
-        # First, because Litestar answers OPTIONS by itself for a path that has no handler for it yet.
-        *(_options_handler(table, path) for path in paths),
-        *(_handler(edge, operation, operation.method) for operation in table),
-        *(_handler(edge, operation, "HEAD") for operation in table if operation.method == "GET"),
-    ]
-
-
-def _handler(edge: Edge, operation: Operation, method: str) -> HTTPRouteHandler:
-    async def handle(request: AnyRequest) -> ASGIResponse:
-        view = _view(request.scope, _reader(request))
-        reply = await run(edge, operation, view) if _is_exact(view, request) else run_unknown((), view.path)
-        return _to_response(reply, head=method == "HEAD")
-
-    handle.__name__ = operation.name
-
-    class Documented(Described):
-        def to_schema(self) -> dict[str, Any]:
-            return openapi.fragment(operation)
-
-    return route(
-        _typed(operation.path),
-        http_method=cast(Any, method),
-        name=None,
-        operation_class=Documented,
-        operation_id=operation.name,
-        include_in_schema=method == operation.method,
-        request_max_body_size=operation.limit,
-        # The answer has its own; Litestar would give a DELETE 204, and refuse that a 204 has a body.
-        status_code=200,
-    )(handle)
-
-
-def _options_handler(table: Sequence[Operation], path: str) -> HTTPRouteHandler:
-    async def options(request: AnyRequest) -> ASGIResponse:
-        is_exact = _is_exact(_view(request.scope), request)
-        return _to_response(run_unknown(table if is_exact else (), path), head=False)
-
-    return route(_typed(path), http_method="OPTIONS", include_in_schema=False, status_code=200)(options)
-
-
-def _is_exact(view: View, request: AnyRequest) -> bool:
-    """Whether the path is the one that was routed. Litestar takes `/agents/` and `//agents` for `/agents`."""
-    return view.path.endswith(request.scope["path"])
-
-
-def _typed(path: str) -> str:
-    """The path of an operation as Litestar writes it: `{id:str}`."""
-    return path.replace("}", ":str}")
-
-
-class _Unknown:
-    """Puts Kavach's answer in the place of Litestar's own where nothing under the mount is for a path or method.
-
-    Litestar's router has no route for the rest of a prefix, and asks no middleware when it finds none.
-    """
-
-    def __init__(self, mount: str) -> None:
-        self._mount = mount
-
-    async def __call__(self, message: Message, scope: Scope) -> None:
-        """Change what is about to be sent."""
-        if scope["type"] != "http" or "route_handler" in scope:
-            return
-        below = self._below(scope)
-        if below is None:
-            return
-        reply = run_unknown(TABLE, below)
-        if message["type"] == "http.response.start":
-            message["status"], message["headers"] = reply.status, reply.all_headers()
-        elif message["type"] == "http.response.body":
-            is_last = not message.get("more_body", False)
-            message["body"] = reply.body if is_last and scope["method"] != "HEAD" else b""
-
-    def _below(self, scope: Scope) -> str | None:
-        """The path below the mount, or None for one that is elsewhere."""
-        root = scope.get("root_path", "")
-        path = scope["path"].split(root, maxsplit=1)[-1] if root else scope["path"]
-        if path == self._mount or path.startswith(f"{self._mount}/"):
-            return path[len(self._mount) :] or "/"
-        return None
 
 
 _SECURITY = Components(

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from flask.sansio.blueprints import BlueprintSetupState
-from quart import Blueprint, Quart, Request, Response, Websocket, has_websocket_context, request, websocket
-from quart.routing import QuartRule
-from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
-from werkzeug.routing import BaseConverter
+from quart import Blueprint, Quart, Response, has_websocket_context, request, websocket
 
-from kavach_adapters._asgi import ASGIApp, view_of
+from kavach_adapters._asgi import ASGIApp
 from kavach_adapters._connection import RECHECK, Watched, checked
 from kavach_adapters._guard import GuardMiddleware
+from kavach_adapters._quart import Connection, add_operations, connection_view, mount_blueprint, scope_of, to_response
 from kavach_core.api import problems
-from kavach_core.api.dispatch import run, run_unknown
 from kavach_core.api.document import WELL_KNOWN
 from kavach_core.api.edge import Edge, GetKavach, Grantable, HumansFrom, ResolveUser, split_permission
-from kavach_core.api.operation import Operation, Reply
-from kavach_core.api.table import TABLE
-from kavach_core.api.view import BodyReader, View
+from kavach_core.api.view import View
 from kavach_core.capabilities.authorize import Decision
 from kavach_core.capabilities.sessions import LiveSession
-from kavach_core.errors import BodyTooLarge, InvalidInput, KavachError
+from kavach_core.errors import KavachError
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Who = TypeVar("Who")
-Connection = Request | Websocket
 #: A view that takes who is asking before its own arguments, and the one that Quart calls.
 Inner = Callable[Concatenate[Who, P], Awaitable[R]]
 Outer = Callable[P, Coroutine[Any, Any, R | Response | None]]
@@ -45,10 +36,10 @@ class KavachQuart:
         self._edge = edge
         self._recheck = checked(recheck)
         #: Everything under `/api/kavach`, or wherever `mount` says; `init_app` registers it.
-        self.blueprint = _blueprint(edge)
+        self.blueprint = mount_blueprint(edge)
         #: For `app.register_blueprint(kv.well_known)`: documents that belong at the root.
         self.well_known = Blueprint("kavach_well_known", __name__)
-        _add_operations(self.well_known, edge, WELL_KNOWN)
+        add_operations(self.well_known, edge, WELL_KNOWN)
 
     def init_app(self, app: Quart) -> None:
         """Register the routes, verify what stays open again, and close Kavach when the app shuts down."""
@@ -107,17 +98,17 @@ class KavachQuart:
 
     async def current_identity(self) -> Identity | None:
         """Return who is asking, or None if nobody says who they are. Raises as `Edge.identify`."""
-        return await self._edge.identify(_view(_current()))
+        return await self._edge.identify(connection_view(_current()))
 
     async def session(self, connection: Connection) -> LiveSession | None:
         """Return the live Kavach session behind a request, or None."""
-        return await self._edge.session(_view(connection))
+        return await self._edge.session(connection_view(connection))
 
     async def authorize(
         self, connection: Connection, permission: str, arguments: Mapping[str, object] | None = None
     ) -> Decision:
         """Decide and record one more call of the agent behind a connection, such as a message on its socket."""
-        return await self._edge.authorize(_view(connection), permission, arguments)
+        return await self._edge.authorize(connection_view(connection), permission, arguments)
 
 
 def kavach_quart(
@@ -147,7 +138,7 @@ def _with(establish: Callable[[View], Awaitable[Who]], view: Inner[Who, P, R]) -
     @wraps(view)
     async def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | Response | None:
         try:
-            who = await establish(_view(_current()))
+            who = await establish(connection_view(_current()))
         except KavachError as error:
             return await _refuse(error)
         return await view(who, *args, **kwargs)
@@ -158,90 +149,11 @@ def _with(establish: Callable[[View], Awaitable[Who]], view: Inner[Who, P, R]) -
 async def _refuse(cause: KavachError) -> Response | None:
     """Answer a request with the error; refuse a handshake with it."""
     error = problems.for_clients(cause)
-    if has_websocket_context() and "websocket.http.response" not in websocket.scope.get("extensions", {}):
+    if has_websocket_context() and "websocket.http.response" not in scope_of(websocket).get("extensions", {}):
         await websocket.close(problems.close_code(error), error.public_code)
         return None
-    return _to_response(problems.to_reply(error))
+    return to_response(problems.to_reply(error))
 
 
 def _current() -> Connection:
     return websocket if has_websocket_context() else request
-
-
-def _view(connection: Connection, read: BodyReader | None = None) -> View:
-    params = {name: str(part) for name, part in (connection.view_args or {}).items()}
-    return replace(view_of(cast("dict[str, Any]", connection.scope), params=params), read=read)
-
-
-async def _read_body(limit: int) -> bytes:
-    if (request.content_length or 0) > limit:
-        raise BodyTooLarge(limit)
-    try:
-        body = await request.get_data()
-    except RequestEntityTooLarge:
-        raise BodyTooLarge(limit) from None
-    except HTTPException:
-        raise InvalidInput("The body never came to its end.") from None
-    if len(body) > limit:
-        raise BodyTooLarge(limit)
-    return body
-
-
-def _to_response(reply: Reply) -> Response:
-    """A reply as Quart sends it, header by header, and however long it takes."""
-    is_head = not has_websocket_context() and request.method == "HEAD"
-    response = Response(reply.stream if reply.stream is not None and not is_head else b"" if is_head else reply.body)
-    response.status_code = reply.status
-    response.headers = Headers(
-        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.all_headers()]
-    )
-    response.timeout = None
-    return response
-
-
-class _Anything(BaseConverter):
-    """Like `path`, but empty and with leading slashes too: whatever is under the mount is answered by it."""
-
-    name = "kavach_anything"
-    regex = r"[\s\S]*"
-    part_isolating = False
-    weight = 300
-
-
-def _blueprint(edge: Edge) -> Blueprint:
-    blueprint = Blueprint("kavach", __name__, url_prefix=edge.mount)
-    _add_operations(blueprint, edge, TABLE)
-    blueprint.record(_add_unknown)
-    return blueprint
-
-
-def _add_operations(blueprint: Blueprint, edge: Edge, table: Sequence[Operation]) -> None:
-    for operation in table:
-        blueprint.add_url_rule(
-            operation.path.replace("{", "<").replace("}", ">"),
-            endpoint=operation.name,
-            view_func=_operation_view(edge, operation),
-            methods=[operation.method],
-            provide_automatic_options=False,
-            merge_slashes=False,
-        )
-
-
-def _operation_view(edge: Edge, operation: Operation) -> Callable[..., Awaitable[Response]]:
-    async def operation_view(**params: str) -> Response:
-        return _to_response(await run(edge, operation, _view(request, _read_body)))
-
-    return operation_view
-
-
-def _add_unknown(state: BlueprintSetupState) -> None:
-    """Route everything else under the mount. `add_url_rule` would ask for a list of methods; this is for any."""
-
-    async def unknown(rest: str = "") -> Response:
-        return _to_response(run_unknown(TABLE, f"/{rest}"))
-
-    app, endpoint = state.app, f"{state.name}.unknown"
-    app.url_map.converters[_Anything.name] = _Anything
-    app.view_functions[endpoint] = unknown
-    for path in ("", f"/<{_Anything.name}:rest>"):
-        app.url_map.add(QuartRule(f"{state.url_prefix}{path}", endpoint=endpoint, merge_slashes=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -18,8 +19,10 @@ LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 DEEPEST: Final = 16
 SHORTEST_SECRET: Final = 32
 
-#: Argument names whose values never reach the audit, at any depth, compared without case.
-REDACTED: Final = frozenset({"password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "cookie"})
+#: Ends of argument names whose values never reach the audit, at any depth: `client_secret`, `X-Api-Key`.
+REDACTED: Final = frozenset(
+    {"password", "passwd", "passphrase", "secret", "token", "apikey", "authorization", "cookie"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +51,8 @@ class Config:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     #: Further origins whose pages may act for a signed-in human.
     allowed_origins: tuple[str, ...]
-    #: Argument names kept out of the audit.
-    redact: frozenset[str]
+    #: Ends of argument names kept out of the audit, as `plain_name` writes them.
+    redact: tuple[str, ...]
     #: How long a session may rest, in microseconds, and how long it may live at all.
     session_idle: int
     session_lifetime: int
@@ -115,7 +118,7 @@ def load_config(**settings: Unpack[Settings]) -> Config:
     origin = _origin(settings.get("base_url") or os.environ.get("KAVACH_BASE_URL"), "base_url")
     secret = settings.get("secret")
     config = Config(
-        database=settings.get("database") or os.environ.get("KAVACH_DATABASE_URL") or "sqlite:///kavach.db",
+        database=_database(settings.get("database")),
         base_url=origin,
         secret=_secrets(os.environ.get("KAVACH_SECRET") if secret is None else secret),
         project=settings.get("project", "default"),
@@ -128,7 +131,7 @@ def load_config(**settings: Unpack[Settings]) -> Config:
         allowed_origins=tuple(
             filter(None, (_origin(text, "allowed_origins") for text in settings.get("allowed_origins", ())))
         ),
-        redact=REDACTED | {name.casefold() for name in settings.get("redact", ())},
+        redact=tuple(sorted(REDACTED | {plain_name(name) for name in settings.get("redact", ())})),
         session_idle=duration.to_micros(settings.get("session_idle", "7d"), field="session_idle"),
         session_lifetime=duration.to_micros(settings.get("session_lifetime", "30d"), field="session_lifetime"),
         clock=settings.get("clock"),
@@ -165,6 +168,13 @@ def _origin(text: str | None, name: str) -> str | None:
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
+def _database(url: str | None) -> str:
+    if url is None:
+        url = os.environ.get("KAVACH_DATABASE_URL", "sqlite:///kavach.db")
+    _require(bool(url), "The database URL is empty; leave it out for sqlite:///kavach.db.")
+    return url
+
+
 def _secrets(value: str | Sequence[str] | None) -> tuple[str, ...]:
     secrets = (value,) if isinstance(value, str) else tuple(value or ())
     for secret in secrets:
@@ -179,6 +189,13 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         raise ConfigurationError(f"trusted_proxies holds networks such as 10.0.0.0/8, not {text!r}.") from None
 
 
+def plain_name(name: str) -> str:
+    """A name without case and separators, so that `api_key`, `apiKey` and `X-API-Key` end alike."""
+    return "".join(filter(str.isalnum, name)).casefold()
+
+
 def _is_local_origin(origin: str) -> bool:
-    parts = urlsplit(origin)
-    return parts.scheme == "http" and parts.hostname in LOCAL_HOSTS and not parts.path and not parts.query
+    return _LOCAL_ORIGIN.fullmatch(origin) is not None
+
+
+_LOCAL_ORIGIN: Final = re.compile(r"http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Unpack
 
 from kavach_core.capabilities.agents import Agents
@@ -17,8 +18,11 @@ from kavach_core.capabilities.permission_sets import PermissionSets
 from kavach_core.capabilities.sessions import Sessions
 from kavach_core.capabilities.sessions import queries as session_queries
 from kavach_core.config import Config, Settings, load_config
+from kavach_core.errors import StoreUnavailable
 from kavach_core.runtime import Runtime
 from kavach_core.store.open import open_store
+
+_log = logging.getLogger("kavach")
 
 
 class Kavach:
@@ -38,10 +42,15 @@ class Kavach:
         #: `await kavach.authorize(subject, action=..., resource=...)`, and the form that raises.
         self.authorize = authorizer.authorize
         self.require_authorized = authorizer.require_authorized
+        self._authorizer = authorizer
         self._store = runtime.store
 
     async def close(self) -> None:
         """Finish what is in flight and let go of the store."""
+        try:
+            await self._authorizer.close()
+        except StoreUnavailable:
+            _log.exception("calls that were turned away could not be recorded")
         await self._store.close()
 
     async def __aenter__(self) -> Kavach:

@@ -20,6 +20,7 @@ from kavach_core.kavach import Kavach, open_kavach
 #: Seconds that opening may take before its callers are told to come back.
 START_TIMEOUT: Final = 30.0
 
+_inherited: Final[list[object]] = []
 _Slots = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Kavach]]
 
 
@@ -61,6 +62,9 @@ class LazyKavach:
 
     def _current_slots(self) -> _Slots:
         if self._pid != os.getpid():
+            # Kept for ever: were they collected here, their sockets would be taken off the event queue that a fork
+            # shares with the parent, and the parent would never hear from them again.
+            _inherited.append(list(self._slots.items()))
             self._pid, self._slots = os.getpid(), _Slots()
         return self._slots
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from kavach_core.api.entitled import check_key_gives, owner_filter, require_agent
+from kavach_core.api.entitled import check_key_gives, check_key_holds, owner_filter, require_agent
 from kavach_core.api.models import In, Out, PermissionIn, PermissionOut, Query, read_time, write_time
 from kavach_core.api.operation import LARGE, Call, Caller, Operation
 from kavach_core.capabilities.agents import Agent, DelegatedAgent, RotatedAgent
@@ -184,6 +184,7 @@ async def _revoke(call: Call) -> None:
 
 async def _rotate(call: Call) -> RotatedAgentOut:
     agent = await require_agent(call, call.param("id"))
+    await check_key_holds(call, agent.id)
     rotated: RotatedAgent = await call.kavach.agents.rotate(agent.id, cut_children=call.body.cut_children)
     return RotatedAgentOut.model_construct(
         **_fields(rotated), delegations=list(rotated.delegations), cut_children=rotated.cut

@@ -174,5 +174,6 @@ def _to_reply(operation: Operation, result: object) -> Reply:
 
 def _to_json(result: object) -> bytes:
     if isinstance(result, BaseModel):
-        return result.model_dump_json(by_alias=True).encode()
+        # Not pydantic's own JSON: metadata may hold a lone surrogate, which only an escape can carry.
+        result = result.model_dump(by_alias=True)
     return json.dumps(result, separators=(",", ":")).encode()

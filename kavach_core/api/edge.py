@@ -172,7 +172,7 @@ class Edge:
         action, resource = split_permission(permission)
         kavach = await self.get_kavach()
         return await kavach.authorize(
-            bearer_of(view) or "",
+            _presented(view) or "",
             action=action,
             resource=fill(resource, view.params),
             arguments=arguments,
@@ -182,7 +182,7 @@ class Edge:
     async def session(self, view: View) -> LiveSession | None:
         """Return the live Kavach session behind a request, by cookie or bearer, or None."""
         kavach = await self.get_kavach()
-        token = bearer_of(view)
+        token = _presented(view)
         candidates = [token] if token is not None else self._cookies(view)
         found = [await kavach.sessions.verify(each) for each in candidates]
         live = [session for session in found if isinstance(session, LiveSession)]
@@ -247,7 +247,9 @@ class Edge:
 
     async def _by_bearer(self, view: View, token: str) -> Identity:
         if not tokens.is_ours(token):
-            human = await self._by_app(view)
+            # The header decides alone: what is asked about it sees no cookies to fall back to.
+            headers = [(name, value) for name, value in view.headers if name != b"cookie"]
+            human = await self._by_app(replace(view, headers=headers))
             if human is None:
                 raise _bad_credential(Reason.UNKNOWN_CREDENTIAL)
             return replace(human, by_header=True)
@@ -319,6 +321,14 @@ def bearer_of(view: View) -> str | None:
     if len(headers) > 1 or scheme.lower() != "bearer" or not token or not token.isascii() or len(token.split()) != 1:
         raise _bad_credential(Reason.MALFORMED_CREDENTIAL)
     return token.strip(" ")
+
+
+def _presented(view: View) -> str | None:
+    """The bearer token of a request as `bearer_of` reads it, with an empty one in place of what is no token."""
+    try:
+        return bearer_of(view)
+    except Unauthenticated:
+        return ""
 
 
 def client_address(view: View, trusted: Sequence[IPv4Network | IPv6Network]) -> str | None:

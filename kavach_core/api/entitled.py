@@ -57,3 +57,12 @@ def check_key_gives(call: Call, permissions: Sequence[PermissionLike]) -> None:
     missing = uncovered(call.identity.grantable, parse_permissions(permissions))
     if missing:
         raise GrantNotAllowed("This key may not give these permissions.", details={"uncovered": missing[:_SHOWN]})
+
+
+async def check_key_holds(call: Call, agent_id: str) -> None:
+    """Hold an API key to its own `grantable` where it is about to hold an agent's token, and so all that agent may.
+
+    Raises `GrantNotAllowed`.
+    """
+    if isinstance(call.identity, ServiceIdentity):
+        check_key_gives(call, await call.kavach.delegations.effective_permissions(agent_id))

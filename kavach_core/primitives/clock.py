@@ -48,10 +48,16 @@ def optional_datetime(micros: int | None) -> datetime | None:
 
 
 def to_micros(moment: datetime, *, field: str = "time") -> int:
-    """The stored time of an aware datetime; a naive one is refused, because its zone would be a guess."""
+    """The stored time of an aware datetime, 1970 for anything before it.
+
+    Raises `InvalidInput` for a naive one, because its zone would be a guess.
+    """
     if moment.tzinfo is None:
         raise InvalidInput("The time needs a zone, such as Z or +02:00.", field=field)
-    return min((moment - _EPOCH) // _MICROSECOND, NEVER)
+    try:
+        return max(0, min((moment - _EPOCH) // _MICROSECOND, NEVER))
+    except OverflowError:
+        raise InvalidInput("This time is out of reach.", field=field) from None
 
 
 def parse_time(text: str, *, field: str = "time") -> int:

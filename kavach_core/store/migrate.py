@@ -46,8 +46,14 @@ def shipped(dialect: Dialect) -> Sequence[Migration]:
 
 
 def sql(dialect: Dialect) -> str:
-    """All statements of this release, to be read or applied by hand."""
-    return "\n".join(f"-- {migration.name}\n{migration.text}" for migration in shipped(dialect))
+    """One script that brings an empty database up to this release, and notes that it did: to be read or run by hand."""
+    table = _TABLE_SQLITE if dialect is Dialect.SQLITE else _TABLE_POSTGRES
+    now = "strftime('%s', 'now') * 1000000" if dialect is Dialect.SQLITE else "clock_timestamp()"
+    parts = ["begin;", f"{table.strip()};"]
+    for migration in shipped(dialect):
+        noted = f"values ('{migration.name}', '{migration.digest}', {now});"
+        parts += [f"-- {migration.name}\n{migration.text.rstrip()}", f"insert into kavach_migrations {noted}"]
+    return "\n\n".join([*parts, "commit;"]) + "\n"
 
 
 async def migrate(database: str, migrations: Sequence[Migration] | None = None) -> list[str]:

@@ -57,19 +57,10 @@ async def socket(
     to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     asked = {
+        **_scope(path, headers),
         "type": "websocket",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": "1.1",
         "scheme": "ws",
-        "path": path,
-        "raw_path": path.encode(),
-        "root_path": "",
-        "query_string": b"",
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-        "client": ("127.0.0.1", 40_000),
-        "server": ("127.0.0.1", 80),
         "subprotocols": [],
-        "state": {},
         "extensions": {"websocket.http.response": {}} if can_answer else {},
         **scope,
     }
@@ -81,6 +72,49 @@ async def socket(
         yield found
     finally:
         await to_app.put({"type": "websocket.disconnect", "code": 1000})
+        await asyncio.wait_for(task, _SECONDS)
+
+
+class Stream:
+    """One streamed answer from the client's side."""
+
+    def __init__(self) -> None:
+        self.started: asyncio.Event = asyncio.Event()
+        self.ended: asyncio.Event = asyncio.Event()
+        self.status: int | None = None
+        self.chunks: list[bytes] = []
+
+    async def take(self, message: dict[str, Any]) -> None:
+        """Receive a message of the app."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            return
+        assert not self.ended.is_set(), "something came after the end"
+        self.chunks.append(message.get("body", b""))
+        self.started.set()
+        if not message.get("more_body", False):
+            self.ended.set()
+
+
+@asynccontextmanager
+async def stream(app: Any, path: str, headers: Mapping[str, str], **scope: Any) -> AsyncGenerator[Stream]:
+    """GET a path whose answer goes on. At the end the client leaves, and the app is done."""
+    found, left = Stream(), asyncio.Event()
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    asked = {**_scope(path, headers), "type": "http", "method": "GET", "scheme": "http", **scope}
+    task = asyncio.create_task(app(asked, receive, found.take))
+    try:
+        await asyncio.wait_for(found.started.wait(), _SECONDS)
+        yield found
+    finally:
+        left.set()
         await asyncio.wait_for(task, _SECONDS)
 
 
@@ -104,29 +138,33 @@ async def request(app: Any, path: str, headers: Mapping[str, str] | None = None,
     """Send a GET with a scope of one's own, and give the status and the JSON of the answer."""
     sent: list[dict[str, Any]] = []
 
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"", "more_body": False}]
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop()
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asked = {
-        "type": "http",
+    asked = {**_scope(path, headers or {}), "type": "http", "method": "GET", "scheme": "http", **scope}
+    await app(asked, receive, send)
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], json.loads(body) if body else None
+
+
+def _scope(path: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    return {
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": b"",
-        "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
         "client": ("127.0.0.1", 40_000),
         "server": ("127.0.0.1", 80),
         "state": {},
         "extensions": {},
-        **scope,
     }
-    await app(asked, receive, send)
-    body = b"".join(message.get("body", b"") for message in sent[1:])
-    return sent[0]["status"], json.loads(body) if body else None

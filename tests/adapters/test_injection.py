@@ -82,6 +82,10 @@ async def test_each_message_of_a_socket_can_be_decided(world: World) -> None:
         await opened.send("read:repos")
         assert await opened.json() == {"code": "AGENT_REVOKED"}
     assert len(await world.kavach.audit.query()) == 3
+    for bad in ({}, bearer("kv_agt_x"), {"authorization": "Basic x"}, await world.human()):
+        async with socket(world.app, "/ws/each", bad) as opened:
+            await opened.send("read:repos")
+            assert await opened.json() == {"code": "MALFORMED_CREDENTIAL"}
 
 
 async def test_the_identity_travels_in_the_scope_and_shows_in_the_frameworks_own_state(open_world: OpenWorld) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.websockets import WebSocket
@@ -27,3 +29,10 @@ async def greet(socket: WebSocket, message: object) -> None:
     await socket.accept()
     await socket.send_json(message)
     await socket.close()
+
+
+async def ticks() -> AsyncGenerator[str]:
+    """A stream that never ends by itself."""
+    while True:
+        yield "tick\n"
+        await asyncio.sleep(0.01)

@@ -5,11 +5,12 @@
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, WebSocket
+from fastapi.responses import StreamingResponse
 
 from kavach_adapters import kavach_fastapi
 from kavach_core import AgentIdentity, HumanIdentity, Identity
 from kavach_core.api.edge import GetKavach
-from tests.http.answers import described, greet, seen
+from tests.http.answers import described, greet, seen, ticks
 
 
 def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **options: Any) -> FastAPI:
@@ -74,6 +75,16 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         await socket.accept()
         async for permission in socket.iter_text():
             await socket.send_json({"code": (await kv.authorize(socket, permission)).code})
+
+    @app.get("/stream")
+    async def stream(agent: Annotated[AgentIdentity, Depends(kv.require("read:repos"))]) -> StreamingResponse:
+        return StreamingResponse(ticks())
+
+    @app.websocket("/ws/hold")
+    async def ws_hold(socket: WebSocket, identity: Annotated[Identity, Depends(kv.identity)]) -> None:
+        await socket.accept()
+        async for text in socket.iter_text():
+            await socket.send_text(text)
 
     @app.websocket("/dashboard/ws")
     async def ws_look(socket: WebSocket) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 from litestar import Litestar, Request, WebSocket, get, route, websocket
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
+from litestar.response import Stream
 
 from kavach_adapters import kavach_litestar
 from kavach_core import AgentIdentity, HumanIdentity, Identity
 from kavach_core.api.edge import GetKavach
-from tests.http.answers import described, seen
+from tests.http.answers import described, seen, ticks
 
 AnyRequest = Request[Any, Any, Any]
 Socket = WebSocket[Any, Any, Any]
@@ -73,12 +74,22 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         async for permission in socket.iter_data():
             await socket.send_json({"code": (await kv.authorize(socket, str(permission))).code})
 
+    @get("/stream", dependencies=may_read)
+    async def stream(agent: NamedDependency[AgentIdentity]) -> Stream:
+        return Stream(ticks())
+
+    @websocket("/ws/hold", dependencies=as_identity)
+    async def ws_hold(socket: Socket, identity: NamedDependency[SkipValidation[Identity]]) -> None:
+        await socket.accept()
+        async for text in socket.iter_data():
+            await socket.send_text(str(text))
+
     @websocket("/dashboard/ws")
     async def ws_look(socket: Socket) -> None:
         await _greet(socket, seen(socket))
 
-    http = [whoami, me, agent_only, search, look, session]
-    sockets = [ws_whoami, ws_me, ws_agent, ws_search, ws_each, ws_look]
+    http = [whoami, me, agent_only, search, look, session, stream]
+    sockets = [ws_whoami, ws_me, ws_agent, ws_search, ws_each, ws_hold, ws_look]
     app = Litestar([kv.well_known, *http, *sockets], plugins=[kv], logging_config=None)
     return app if guard is None else kv.Guard(app, **guard)
 

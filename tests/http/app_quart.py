@@ -10,7 +10,7 @@ from quart import Quart, Response, request, websocket
 from kavach_adapters import kavach_quart
 from kavach_core import AgentIdentity, HumanIdentity, Identity
 from kavach_core.api.edge import GetKavach
-from tests.http.answers import described, seen
+from tests.http.answers import described, seen, ticks
 
 
 def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **options: Any) -> Quart:
@@ -78,6 +78,20 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         while True:
             permission = str(await websocket.receive())
             await websocket.send_json({"code": (await kv.authorize(websocket, permission)).code})
+
+    @app.get("/stream")
+    @kv.require("read:repos")
+    async def stream(agent: AgentIdentity) -> Response:
+        response = Response(ticks())
+        response.timeout = None
+        return response
+
+    @app.websocket("/ws/hold")
+    @kv.identity
+    async def ws_hold(identity: Identity) -> None:
+        await websocket.accept()
+        while True:
+            await websocket.send(await websocket.receive())
 
     @app.websocket("/dashboard/ws")
     async def ws_look() -> None:

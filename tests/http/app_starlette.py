@@ -7,14 +7,14 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from kavach_adapters import kavach_starlette
 from kavach_core import AgentIdentity, HumanIdentity, Identity
 from kavach_core.api.edge import GetKavach
-from tests.http.answers import described, greet, seen
+from tests.http.answers import described, greet, seen, ticks
 
 
 def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **options: Any) -> Starlette:
@@ -65,6 +65,16 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         async for permission in socket.iter_text():
             await socket.send_json({"code": (await kv.authorize(socket, permission)).code})
 
+    @kv.require("read:repos")
+    async def stream(request: Request, agent: AgentIdentity) -> Response:
+        return StreamingResponse(ticks())
+
+    @kv.identity
+    async def ws_hold(socket: WebSocket, identity: Identity) -> None:
+        await socket.accept()
+        async for text in socket.iter_text():
+            await socket.send_text(text)
+
     async def ws_look(socket: WebSocket) -> None:
         await greet(socket, seen(socket))
 
@@ -78,6 +88,7 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
             Route("/agent", agent, methods=both),
             Route("/search", search, methods=both),
             Route("/session", session),
+            Route("/stream", stream),
             Route("/seen", look),
             Route("/login", look),
             Route("/dashboard/{rest:path}", look, methods=both),
@@ -86,6 +97,7 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
             WebSocketRoute("/ws/agent", ws_agent),
             WebSocketRoute("/ws/search", ws_search),
             WebSocketRoute("/ws/each", ws_each),
+            WebSocketRoute("/ws/hold", ws_hold),
             WebSocketRoute("/dashboard/ws", ws_look),
         ],
         middleware=[] if guard is None else [Middleware(kv.Guard, **guard)],

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.http import app_fastapi, app_litestar, app_quart, app_starlette
+from tests.http import app_fastapi, app_litestar, app_plain, app_quart, app_starlette
 
 MOUNT: Final = "/api/kavach"
 
@@ -27,4 +27,5 @@ FRAMEWORKS: Final = (
     Framework(name="fastapi", build=app_fastapi.build),
     Framework(name="litestar", build=app_litestar.build),
     Framework(name="quart", build=app_quart.build),
+    Framework(name="plain_asgi", build=app_plain.build),
 )

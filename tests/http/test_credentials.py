@@ -130,6 +130,14 @@ async def test_a_session_cookie_names_the_human_on_all_routes(world: World) -> N
     assert (await world.visit("GET", "/session")).json() == {"userId": None}
 
 
+async def test_asking_for_the_session_is_never_an_error_of_the_app(world: World) -> None:
+    browser = await world.browser()
+    agent = await world.agent()
+    for bad in ("Basic YWxpY2U6eA==", "Bearer", "", "Bearer kv_ses_x", f"Bearer {agent.token}", "Bearer eyJ.x.y"):
+        answer = await world.visit("GET", "/session", {**browser, "authorization": bad})
+        assert (answer.status_code, answer.json()) == (200, {"userId": None}), bad
+
+
 async def test_a_bearer_session_is_echoed_and_a_sign_out_ends_it_on_the_server(world: World) -> None:
     human, browser = await world.human(), await world.browser()
     session = (await world.call("GET", "/session", human)).json()

@@ -145,8 +145,8 @@ async def test_a_body_that_breaks_off_is_400(framework: Framework, world: World)
 
     headers = [(name.encode(), value.encode()) for name, value in (await world.human()).items()]
     path = f"{MOUNT}/agents"
-    scope = {"type": "http", "http_version": "1.1", "scheme": "http", "method": "POST", "path": path, "headers": headers}
-    await world.app({**scope, "query_string": b"", "state": {}}, receive, send)
+    scope = {"type": "http", "http_version": "1.1", "scheme": "http", "method": "POST", "path": path}
+    await world.app({**scope, "headers": headers, "query_string": b"", "state": {}}, receive, send)
     # Quart ends its handler when the client is gone, and then there is nobody to answer.
     assert [message["status"] for message in sent[:1]] == ([] if framework.name == "quart" else [400])
 

@@ -7,10 +7,12 @@ import csv
 import io
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from kavach_core.capabilities.audit.export import CSV_COLUMNS
+from tests.http.frameworks import MOUNT
 from tests.http.world import Headers, World, bearer
 
 
@@ -111,6 +113,32 @@ async def test_an_export_is_whole_and_oldest_first_in_both_forms(world: World) -
     assert len(some.json()) == 450, "the clock stands still"
     none = await world.call("GET", "/audit/export?until=2029-01-01T00:00:00Z", human)
     assert none.json() == []
+
+
+async def test_an_export_is_sent_in_pieces_while_decisions_go_on(world: World) -> None:
+    agent = await world.agent()
+    await asyncio.gather(*(_ask(world, agent.id, "read") for _ in range(450)))
+    pieces: list[bytes] = []
+    whole = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await whole.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            pieces.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                whole.set()
+            await _ask(world, agent.id, "read")
+
+    headers = [(name.encode(), value.encode()) for name, value in (await world.human()).items()]
+    scope = {"type": "http", "method": "GET", "path": f"{MOUNT}/audit/export", "headers": headers, "query_string": b""}
+    more = {"asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "scheme": "http", "root_path": ""}
+    server = {"server": ("localhost", 80), "client": ("127.0.0.1", 40_000), "state": {}, "extensions": {}}
+    await world.app({**scope, **more, **server, "raw_path": scope["path"].encode()}, receive, send)
+    assert len([piece for piece in pieces if piece]) >= 3
+    assert len(json.loads(b"".join(pieces))) == 450, "what came after it began is not in it"
 
 
 async def test_no_cell_of_a_csv_runs_as_a_formula(world: World) -> None:

@@ -14,6 +14,7 @@ from kavach_core.capabilities.authorize import Authorizer
 from kavach_core.capabilities.delegation import Delegations, Terms, load_facts, require_live
 from kavach_core.capabilities.delegation.service import make_terms
 from kavach_core.capabilities.events import announce
+from kavach_core.capabilities.owners import Owner
 from kavach_core.capabilities.owners import queries as owners
 from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.capabilities.permission_sets import PermissionSets
@@ -29,7 +30,7 @@ from kavach_core.errors import (
 from kavach_core.primitives import clock, ids, tokens
 from kavach_core.primitives.duration import Duration
 from kavach_core.primitives.page import Page, PageRequest
-from kavach_core.primitives.permissions import PermissionLike, PermissionSet, uncovered
+from kavach_core.primitives.permissions import Permission, PermissionLike, PermissionSet, covers, uncovered
 from kavach_core.primitives.principal import AgentType
 from kavach_core.primitives.tokens import TokenKind
 from kavach_core.runtime import Runtime
@@ -119,8 +120,8 @@ class Agents:
 
         `grantable` is the most that whoever asks may add to what the agent has; None for the app itself.
 
-        Raises `NotFound`, `FinalState` for an agent that has ended, `Conflict` for permissions of an agent that has
-        only what was delegated to it, `GrantNotAllowed` and `InvalidInput`.
+        Raises `NotFound`, `FinalState` for an agent that has ended, `Conflict` for new permissions or a later end of an
+        agent that has only what was delegated to it, `GrantNotAllowed` and `InvalidInput`.
         """
         changes = make_changes(name=name, permissions=permissions, ttl=ttl, expires_at=expires_at, metadata=metadata)
         return await self._store.transact(self._update, ids.AGENT.raw(agent_id), changes, grantable)
@@ -165,16 +166,16 @@ class Agents:
     async def _create(self, tx: Transaction, owner_id: str, draft: Draft) -> Agent:
         if draft.expires_at <= tx.now:
             raise InvalidInput("The end lies in the past.", field="expiresAt")
-        await self._make_room(tx, owner_id)
+        await self._make_room(tx, await owners.lock(tx, self._project, owner_id))
         row = draft.to_row(tx, owner_id)
         token = await self._insert(tx, row, draft)
         return Agent(**queries.public_fields(row, draft.permissions, tx.now), token=token)
 
-    async def _make_room(self, tx: Transaction, owner_id: str) -> None:
-        """Lock the owner, so that the count below stays true until the new agent is written."""
-        if (await owners.lock(tx, self._project, owner_id)).suspended:
+    async def _make_room(self, tx: Transaction, owner: Owner) -> None:
+        """See that an owner may have one more agent; the lock that is held on them keeps the count true."""
+        if owner.suspended:
             raise OwnerSuspended("The owner is suspended.")
-        live = AgentFilter(owner_id=owner_id, status=AgentStatus.ACTIVE)
+        live = AgentFilter(owner_id=owner.id, status=AgentStatus.ACTIVE)
         if await queries.count(tx, self._project, live, most=self._most) >= self._most:
             raise LimitReached(f"An owner has at most {self._most} live agents.", details={"limit": self._most})
 
@@ -203,9 +204,12 @@ class Agents:
                 raise Conflict("A delegated agent has only what was delegated to it.")
             if grantable is not None:
                 held = (await self._sets.load(tx, [row.permissions]))[row.permissions]
-                _check_grant(PermissionSet.of([*held, *grantable]), changes.permissions)
+                _check_grant(grantable, changes.permissions, held=tuple(held))
             await self._sets.keep(tx, changes.permissions)
-        row = changes.applied_to(row, tx.now)
+        changed = changes.applied_to(row, tx.now)
+        if row.founding_id is not None and (changed.expires_at > row.expires_at or changed.idle_at > row.idle_at):
+            raise Conflict("A delegated agent lives no longer than its giver let it; it can only end earlier.")
+        row = changed
         await queries.update(tx, self._project, row)
         await self._announce(tx, "agent.updated", row, changed=changes.names)
         return (await queries.to_models(tx, self._sets, [row]))[0]
@@ -232,7 +236,7 @@ class Agents:
     async def _delegate(self, tx: Transaction, giver_id: bytes, terms: Terms, draft: Draft) -> DelegatedAgent:
         facts = await load_facts(tx, self._project, self._sets, agents=(giver_id,))
         giver = require_live(facts, giver_id)
-        await self._make_room(tx, giver.owner_id)
+        await self._make_room(tx, await self._delegations.lock_owner(tx, giver_id, giver.owner_id))
         row = draft.to_row(tx, giver.owner_id)
         delegation = await self._delegations.grant(tx, facts, giver_id, row.id, terms)
         row = row._replace(
@@ -261,8 +265,19 @@ class Agents:
         await announce(tx, self._project, event, subject=subject, owner_id=row.owner_id, data=data)
 
 
-def _check_grant(allowed: PermissionSet, asked: PermissionSet) -> None:
-    missing = uncovered(allowed, asked)
+def _check_grant(grantable: PermissionSet, asked: PermissionSet, held: Sequence[Permission] = ()) -> None:
+    """Every permission asked for is grantable, or a narrower form of one that is held.
+
+    One with a rate may only be kept, with the same rate or a lower one: cut into pieces, each would count by itself.
+    """
+    unrated = [permission for permission in held if permission.constraints.max_calls_per_hour is None]
+    rated = {permission.key: permission for permission in held if permission not in unrated}
+    new = [
+        permission
+        for permission in asked
+        if permission.key not in rated or not covers(rated[permission.key], permission)
+    ]
+    missing = uncovered(PermissionSet.of([*unrated, *grantable]), new)
     if missing:
         raise GrantNotAllowed("These permissions may not be given here.", details={"uncovered": missing[:_SHOWN]})
 

@@ -10,6 +10,7 @@ from typing import Final, cast
 from kavach_core.capabilities.authorize.model import CallContext, Decision, Origin, Question
 from kavach_core.capabilities.authorize.worker import DecisionWorker
 from kavach_core.capabilities.permission_sets import PermissionSets
+from kavach_core.config import plain_name
 from kavach_core.errors import NotFound, PermissionDenied, RateLimited, Unauthenticated
 from kavach_core.primitives import ids, tokens
 from kavach_core.primitives.permissions import AccessRequest
@@ -32,9 +33,14 @@ class Authorizer:
 
     def __init__(self, runtime: Runtime, sets: PermissionSets) -> None:
         config = runtime.config
-        worker = DecisionWorker(runtime.project, sets, refused_per_minute=config.refused_per_minute)
-        self._lane = runtime.store.lane(worker)
+        self._worker = DecisionWorker(runtime.project, sets, refused_per_minute=config.refused_per_minute)
+        self._lane = runtime.store.lane(self._worker)
         self._redact = config.redact
+
+    async def close(self) -> None:
+        """Record what was turned away and has no row yet. Raises `StoreUnavailable`."""
+        if self._worker.close():
+            await self._lane.submit(Question(request=None, origin=_NOWHERE, arrived=time.monotonic_ns()))
 
     async def authorize(
         self,
@@ -177,11 +183,13 @@ def _origin(context: CallContext) -> Origin:
 _NOWHERE: Final = Origin(None, None, None)
 
 
-def _redacted(value: object, names: frozenset[str]) -> object:
-    """The value with everything under one of these names, at any depth, replaced."""
+def _redacted(value: object, ends: tuple[str, ...]) -> object:
+    """The value with everything under a name with one of these ends, at any depth, replaced."""
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
-        return {key: _REDACTED if str(key).casefold() in names else _redacted(inner, names) for key, inner in items}
+        return {
+            key: _REDACTED if plain_name(str(key)).endswith(ends) else _redacted(inner, ends) for key, inner in items
+        }
     if isinstance(value, list | tuple):
-        return [_redacted(inner, names) for inner in cast("Sequence[object]", value)]
+        return [_redacted(inner, ends) for inner in cast("Sequence[object]", value)]
     return value

@@ -1,5 +1,6 @@
-"""Agents that are refused very often: counted in the store, remembered here until their minute ends.
+"""Callers that are refused very often: counted in the store, remembered here until their minute ends.
 
+A caller is an agent, or one of its tokens that was replaced: whoever holds an old token must not shut out the new one.
 A process learns of it with the first refusal it records itself. What it turned away meanwhile becomes one audit row.
 """
 
@@ -11,8 +12,15 @@ from typing import NamedTuple
 from kavach_core.primitives.clock import MINUTE
 
 
+class Refused(NamedTuple):
+    """Who is refused: the agent, and what is counted, its id or the digest of a token it no longer has."""
+
+    agent_id: bytes
+    counted: bytes
+
+
 class Closed(NamedTuple):
-    """An agent that is not looked at until `until`, and how many calls were turned away."""
+    """A caller that is not looked at until `until`, and how many calls were turned away."""
 
     until: int
     turned_away: int
@@ -23,26 +31,32 @@ class Throttle:
 
     def __init__(self, per_minute: int | None) -> None:
         self.per_minute = per_minute
-        self._closed: dict[bytes, Closed] = {}
+        #: Tell what was turned away even before its minute is over, because there will be no later.
+        self.closing = False
+        self._closed: dict[Refused, Closed] = {}
 
-    def is_closed(self, agent_id: bytes, now: int) -> bool:
-        """Whether the agent's calls are turned away at this moment."""
-        closed = self._closed.get(agent_id)
+    def is_closed(self, caller: Refused, now: int) -> bool:
+        """Whether the caller is turned away at this moment."""
+        closed = self._closed.get(caller)
         return closed is not None and now < closed.until
 
     @property
-    def closed(self) -> list[bytes]:
+    def agents(self) -> list[bytes]:
         """Agents that are closed out, or were and have no row about it yet."""
-        return list(self._closed)
+        return [caller.agent_id for caller in self._closed]
 
-    def ended(self, now: int) -> list[tuple[bytes, int]]:
-        """Agents whose minute is over and whose turned-away calls have no row yet, with their number."""
-        return [(agent_id, closed.turned_away) for agent_id, closed in self._closed.items() if closed.until <= now]
+    def ended(self, now: int) -> list[tuple[Refused, int]]:
+        """Callers whose minute is over and whose turned-away calls have no row yet, with their number."""
+        return [
+            (caller, closed.turned_away)
+            for caller, closed in self._closed.items()
+            if closed.until <= now or self.closing
+        ]
 
-    def apply(self, turned_away: Mapping[bytes, int], written: list[bytes], now: int) -> None:
-        """Take in what a committed batch did: agents closed or turned away again, and those whose row it wrote."""
-        for agent_id in written:
-            self._closed.pop(agent_id, None)
-        for agent_id, count in turned_away.items():
-            before = self._closed.get(agent_id)
-            self._closed[agent_id] = Closed((now // MINUTE + 1) * MINUTE, count + (before.turned_away if before else 0))
+    def apply(self, turned_away: Mapping[Refused, int], written: list[Refused], now: int) -> None:
+        """Take in what a committed batch did: callers closed or turned away again, and those whose row it wrote."""
+        for caller in written:
+            self._closed.pop(caller, None)
+        for caller, count in turned_away.items():
+            before = self._closed.get(caller)
+            self._closed[caller] = Closed((now // MINUTE + 1) * MINUTE, count + (before.turned_away if before else 0))

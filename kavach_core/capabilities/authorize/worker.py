@@ -18,7 +18,7 @@ from kavach_core.capabilities.audit import queries as audit
 from kavach_core.capabilities.authorize.model import Decision, Question
 from kavach_core.capabilities.authorize.outcome import Outcome, turned_away_record
 from kavach_core.capabilities.authorize.policy import choose, claims_of, plan
-from kavach_core.capabilities.authorize.throttle import Throttle
+from kavach_core.capabilities.authorize.throttle import Refused, Throttle
 from kavach_core.capabilities.delegation import AgentFacts, Facts, load_facts
 from kavach_core.capabilities.limits import Window, keys
 from kavach_core.capabilities.limits import queries as limits
@@ -41,8 +41,8 @@ class _Written:
 
     now: int = 0
     rows: int = 0
-    turned_away: Counter[bytes] = field(default_factory=Counter[bytes])
-    told: list[bytes] = field(default_factory=list[bytes])
+    turned_away: Counter[Refused] = field(default_factory=Counter[Refused])
+    told: list[Refused] = field(default_factory=list[Refused])
 
 
 class DecisionWorker:
@@ -55,6 +55,11 @@ class DecisionWorker:
         self._writer = uuid.uuid4().bytes
         self._sequence = 0
         self._written = _Written()
+
+    def close(self) -> bool:
+        """Have the next batch tell all that was turned away; returns whether there is anything to tell."""
+        self._throttle.closing = True
+        return bool(self._throttle.agents)
 
     async def run(self, tx: Transaction, questions: Sequence[Question]) -> Sequence[Decision]:
         """Answer every question, in arrival order, on facts read in this transaction."""
@@ -84,15 +89,17 @@ class DecisionWorker:
     async def _load(self, tx: Transaction, questions: Sequence[Question]) -> Facts:
         tokens = [question.credential for question in questions if question.credential is not None]
         agents = [question.agent_id for question in questions if question.agent_id is not None]
-        agents += self._throttle.closed
+        agents += self._throttle.agents
         return await load_facts(tx, self._project, self._sets, tokens=tokens, agents=agents)
 
     def _look(self, question: Question, facts: Facts) -> Outcome:
         """The stateless part: who is meant, do they live, and what do their grants say?"""
         agent, reason = _identify(question, facts)
-        if agent is not None and question.throttled and self._throttle.is_closed(agent.id, facts.now):
-            self._written.turned_away[agent.id] += 1
-            return Outcome(question, agent, Reason.TOO_MANY_REFUSALS, retry_after=minute_ends_in(facts.now))
+        if agent is not None and question.throttled:
+            caller = _caller(question, agent, reason)
+            if self._throttle.is_closed(caller, facts.now):
+                self._written.turned_away[caller] += 1
+                return Outcome(question, agent, Reason.TOO_MANY_REFUSALS, retry_after=minute_ends_in(facts.now))
         if reason is not None or agent is None or question.request is None:
             return Outcome(question, agent, reason or Reason.ALLOWED)
         return Outcome(question, agent, Reason.ALLOWED, plan=plan(agent, question.request, facts))
@@ -131,29 +138,32 @@ class DecisionWorker:
             return keys.unknown(outcome.question.origin.address)
         if outcome.agent is None or self._throttle.per_minute is None or not outcome.counts_as_refused:
             return None
-        return None if outcome.reason is Reason.TOO_MANY_REFUSALS else keys.refused(outcome.agent.id)
+        if outcome.reason is Reason.TOO_MANY_REFUSALS:
+            return None
+        return keys.refused(_caller(outcome.question, outcome.agent, outcome.reason).counted)
 
     def _take_refusal(self, outcome: Outcome, window: Window) -> None:
         limit, agent = self._throttle.per_minute, outcome.agent
         if agent is None or limit is None:
             window.take()
             return
+        caller = _caller(outcome.question, agent, outcome.reason)
         if window.minute >= limit:
             outcome.turn_away(minute_ends_in(self._written.now))
-            self._written.turned_away[agent.id] += 1
+            self._written.turned_away[caller] += 1
             return
         window.take()
         if window.minute >= limit:
-            self._written.turned_away[agent.id] += 0
+            self._written.turned_away[caller] += 0
 
     def _overdue(self, tx: Transaction, facts: Facts) -> list[Record]:
-        """One row for each agent whose minute of being turned away is over."""
+        """One row for each caller whose minute of being turned away is over."""
         records: list[Record] = []
-        for agent_id, calls in self._throttle.ended(facts.now):
-            agent = facts.agents.get(agent_id)
+        for caller, calls in self._throttle.ended(facts.now):
+            agent = facts.agents.get(caller.agent_id)
             if agent is None:
                 continue
-            self._written.told.append(agent_id)
+            self._written.told.append(caller)
             if calls:
                 place = self._sequence + len(records)
                 records.append(
@@ -196,6 +206,12 @@ def _identify(question: Question, facts: Facts) -> tuple[AgentFacts | None, Reas
             return facts.agents.get(agent_id), Reason.TOKEN_ROTATED
     agent = None if agent_id is None else facts.agents.get(agent_id)
     return agent, Reason.UNKNOWN_AGENT if agent is None else facts.agent_end(agent.id)
+
+
+def _caller(question: Question, agent: AgentFacts, reason: Reason | None) -> Refused:
+    """Whom a refusal counts against: the agent, but for a token it no longer has that token alone."""
+    token = question.credential if reason is Reason.TOKEN_ROTATED else None
+    return Refused(agent.id, token or agent.id)
 
 
 def _is_due(agent: AgentFacts, now: int) -> bool:

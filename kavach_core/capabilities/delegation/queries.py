@@ -46,6 +46,7 @@ select g.owner_id from kavach_delegations d
 join kavach_agents g on g.project_id = d.project_id and g.id = d.from_agent
 where d.project_id = $1 and d.id = $2
 """
+_OWNER_OF_AGENT: Final = "select owner_id from kavach_agents where project_id = $1 and id = $2"
 _LIVE: Final = "d.project_id = $1 and d.revoked_at is null and d.expires_at > $3"
 _COUNT_INTO: Final = f"""
 select count(*) from kavach_delegations d
@@ -98,6 +99,12 @@ async def revoke(tx: Transaction, project: str, delegation_id: bytes) -> bool:
 async def owner_of(tx: Transaction, project: str, delegation_id: bytes) -> str | None:
     """Return the owner of a delegation's agents, if it is on record."""
     row = await tx.fetch_one(_OWNER_OF, project, delegation_id)
+    return None if row is None else cast(str, row[0])
+
+
+async def owner_of_agent(tx: Transaction, project: str, agent_id: bytes) -> str | None:
+    """Return whose an agent is, if it is on record."""
+    row = await tx.fetch_one(_OWNER_OF_AGENT, project, agent_id)
     return None if row is None else cast(str, row[0])
 
 

@@ -22,6 +22,7 @@ from kavach_core.capabilities.delegation.policy import (
 )
 from kavach_core.capabilities.delegation.queries import DelegationRow
 from kavach_core.capabilities.events import announce
+from kavach_core.capabilities.owners import Owner
 from kavach_core.capabilities.owners import queries as owners
 from kavach_core.capabilities.permission_sets import PermissionSets
 from kavach_core.errors import CrossOwner, InvalidInput, LimitReached, NotFound
@@ -36,9 +37,11 @@ from kavach_core.primitives.permissions import (
 from kavach_core.primitives.text import escape
 from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
+from kavach_core.store.faults import RunAgain
 
 _LISTED: Final = 10_000
 _LONGEST_PURPOSE: Final = 1000
+_MOST_SHOWN: Final = 1000
 
 
 class Delegations:
@@ -90,7 +93,8 @@ class Delegations:
     async def effective_permissions(self, agent_id: str) -> Sequence[Permission]:
         """Return what an agent may do now, flat: its own, and what each link of its delegations lets through.
 
-        Empty for an agent that is not live. For showing: `authorize` decides call by call. Raises `NotFound`.
+        Empty for an agent that is not live. For showing: `authorize` decides call by call. Raises `NotFound`, and
+        `LimitReached` where overlapping permissions multiply into more than 1,000.
         """
         return await self._store.read(self._effective, ids.AGENT.raw(agent_id))
 
@@ -125,8 +129,15 @@ class Delegations:
         owner_id = require_live(facts, giver).owner_id
         if require_live(facts, receiver).owner_id != owner_id:
             raise CrossOwner("Giver and receiver belong to different owners.")
-        await owners.lock(tx, self._project, owner_id)
+        await self.lock_owner(tx, giver, owner_id)
         return await self.grant(tx, facts, giver, receiver, terms)
+
+    async def lock_owner(self, tx: Transaction, agent_id: bytes, owner_id: str) -> Owner:
+        """Hold the lock of an agent's owner. If a rename moved the agent before that, the transaction runs again."""
+        owner = await owners.lock(tx, self._project, owner_id)
+        if await queries.owner_of_agent(tx, self._project, agent_id) != owner_id:
+            raise RunAgain
+        return owner
 
     async def _check_limits(self, tx: Transaction, giver: bytes, receiver: bytes) -> None:
         if await queries.count_live(tx, self._project, into=receiver) >= MOST_INTO:
@@ -220,8 +231,17 @@ def _status(row: DelegationRow, facts: Facts) -> DelegationStatus:
 
 
 def _through(sets: Sequence[PermissionSet]) -> list[Permission]:
-    """What all links let through: the meet of each one's permissions, from the acting agent up."""
+    """What all links let through: the meet of each one's permissions, from the acting agent up.
+
+    Raises `LimitReached` where overlapping permissions multiply into more than can be shown.
+    """
     passed = list(sets[-1])
     for above in reversed(sets[:-1]):
-        passed = [common for below in passed for held in above for common in meet(held, below)]
+        held = list(above)
+        met: dict[Permission, None] = {}
+        for below in passed:
+            met.update((common, None) for each in held for common in meet(each, below))
+            if len(met) > _MOST_SHOWN:
+                raise LimitReached(f"The permissions of this chain overlap in more than {_MOST_SHOWN} ways.")
+        passed = list(met)
     return passed

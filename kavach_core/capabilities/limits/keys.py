@@ -18,9 +18,9 @@ def rate(holder: bytes, grant: bytes) -> bytes:
     return _RATE + holder + grant
 
 
-def refused(agent_id: bytes) -> bytes:
-    """The refused calls of one agent."""
-    return _REFUSED + agent_id
+def refused(counted: bytes) -> bytes:
+    """The refused calls of one agent, or of a token it no longer has."""
+    return _REFUSED + counted
 
 
 def unknown(address: str | None) -> bytes:

@@ -48,8 +48,13 @@ class Permission:
 
     @property
     def key(self) -> bytes:
-        """Sixteen bytes that stand for exactly these resources, actions and constraints."""
-        return hashlib.sha256(self.line.encode()).digest()[:16]
+        """Sixteen bytes that stand for these resources, actions and constraints, whatever the rate.
+
+        What was counted under one rate still counts when the rate is changed.
+        """
+        constraints = {name: value for name, value in self.constraints.to_wire().items() if name != "maxCallsPerHour"}
+        text = "\t".join((self.resource, ",".join(self.actions), canonical_json(constraints)))
+        return hashlib.sha256(text.encode()).digest()[:16]
 
     @property
     def line(self) -> str:

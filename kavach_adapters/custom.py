@@ -1,0 +1,45 @@
+"""What an adapter for another framework is made of. How to put it together is in `docs/integrations/custom.md`."""
+
+from __future__ import annotations
+
+from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, refuse_socket, send_reply, view_of
+from kavach_adapters._connection import RECHECK, Watched, watch_socket
+from kavach_adapters._guard import GuardMiddleware
+from kavach_core.api.dispatch import matches, run, run_unknown
+from kavach_core.api.document import WELL_KNOWN
+from kavach_core.api.edge import Edge, GetKavach, split_permission
+from kavach_core.api.openapi import SECURITY_SCHEMES, fragment
+from kavach_core.api.operation import Operation, Reply
+from kavach_core.api.problems import to_reply
+from kavach_core.api.table import TABLE
+from kavach_core.api.view import BodyReader, View
+
+__all__ = [
+    "RECHECK",
+    "SECURITY_SCHEMES",
+    "TABLE",
+    "WELL_KNOWN",
+    "ASGIApp",
+    "BodyReader",
+    "Edge",
+    "GetKavach",
+    "GuardMiddleware",
+    "Message",
+    "Operation",
+    "Receive",
+    "Reply",
+    "Scope",
+    "Send",
+    "View",
+    "Watched",
+    "fragment",
+    "matches",
+    "refuse_socket",
+    "run",
+    "run_unknown",
+    "send_reply",
+    "split_permission",
+    "to_reply",
+    "view_of",
+    "watch_socket",
+]

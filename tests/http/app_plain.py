@@ -1,0 +1,96 @@
+"""The test app without a framework, around the adapter of `examples/plain_asgi`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from examples.plain_asgi.adapter import kavach_asgi
+from examples.plain_asgi.main import lifespan
+from kavach_adapters.custom import ASGIApp, Receive, Reply, Scope, Send, send_reply
+from kavach_core import AgentIdentity, HumanIdentity, Identity
+from kavach_core.api.edge import GetKavach
+from tests.http.answers import described, seen, ticks
+
+
+class _Connection(NamedTuple):
+    scope: Scope
+
+
+def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **options: Any) -> ASGIApp:
+    """The app, with a guard in front if its options are given."""
+    kv = kavach_asgi(get_kavach, **options)
+
+    @kv.identity
+    async def whoami(scope: Scope, receive: Receive, send: Send, identity: Identity) -> None:
+        await _tell(scope, receive, send, described(identity))
+
+    @kv.human
+    async def me(scope: Scope, receive: Receive, send: Send, human: HumanIdentity) -> None:
+        await _tell(scope, receive, send, described(human))
+
+    @kv.agent
+    async def agent(scope: Scope, receive: Receive, send: Send, agent: AgentIdentity) -> None:
+        await _tell(scope, receive, send, described(agent))
+
+    @kv.require("read:repos")
+    async def search(scope: Scope, receive: Receive, send: Send, agent: AgentIdentity) -> None:
+        await _tell(scope, receive, send, described(agent))
+
+    async def look(scope: Scope, receive: Receive, send: Send) -> None:
+        await _tell(scope, receive, send, seen(_Connection(scope)))
+
+    async def session(scope: Scope, receive: Receive, send: Send) -> None:
+        found = await kv.session(scope)
+        await _tell(scope, receive, send, {"userId": found and found.user_id})
+
+    async def ws_each(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            code = (await kv.authorize(scope, message["text"])).code
+            await send({"type": "websocket.send", "text": json.dumps({"code": code})})
+
+    @kv.require("read:repos")
+    async def stream(scope: Scope, receive: Receive, send: Send, agent: AgentIdentity) -> None:
+        await send_reply(Reply(status=200, stream=ticks()), receive, send)
+
+    @kv.identity
+    async def ws_hold(scope: Scope, receive: Receive, send: Send, identity: Identity) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+
+    http = {"/whoami": whoami, "/me": me, "/agent": agent, "/search": search, "/session": session}
+    http |= {"/seen": look, "/login": look, "/stream": stream}
+    sockets = {f"/ws{path}": endpoint for path, endpoint in http.items()} | {"/ws/each": ws_each, "/ws/hold": ws_hold}
+
+    async def routes(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        known = http if scope["type"] == "http" else sockets
+        await (look if path.startswith("/dashboard/") else known.get(path, _nothing))(scope, receive, send)
+
+    app = kv.around(routes)
+    return app if guard is None else kv.Guard(app, **guard)
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+async def _tell(scope: Scope, receive: Receive, send: Send, content: object) -> None:
+    text = json.dumps(content, separators=(",", ":"))
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": text})
+        await send({"type": "websocket.close"})
+    else:
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": text.encode()})
