@@ -67,7 +67,10 @@ class Transaction(Protocol):
         ...
 
     async def fetch_each(self, sql: str, values: Sequence[Sequence[Value]]) -> Sequence[Row]:
-        """The rows of the same statement for each tuple of values, in no promised order."""
+        """The rows of the same statement for each tuple of values, in no promised order.
+
+        They are read by position: this is for many rows, and names cost a tenth of a batched decision on SQLite.
+        """
         ...
 
     async def execute(self, sql: str, *values: Value) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+
+from starlette.requests import ClientDisconnect
 
 _SECONDS = 10
 
@@ -81,11 +83,14 @@ class Stream:
     def __init__(self) -> None:
         self.started: asyncio.Event = asyncio.Event()
         self.ended: asyncio.Event = asyncio.Event()
+        self.left: asyncio.Event = asyncio.Event()
         self.status: int | None = None
         self.chunks: list[bytes] = []
 
     async def take(self, message: dict[str, Any]) -> None:
-        """Receive a message of the app."""
+        """Receive a message of the app, as a server does: from ASGI 2.4 on it raises when the client is gone."""
+        if self.left.is_set():
+            raise OSError("the client has left")
         if message["type"] == "http.response.start":
             self.status = message["status"]
             return
@@ -99,13 +104,13 @@ class Stream:
 @asynccontextmanager
 async def stream(app: Any, path: str, headers: Mapping[str, str], **scope: Any) -> AsyncGenerator[Stream]:
     """GET a path whose answer goes on. At the end the client leaves, and the app is done."""
-    found, left = Stream(), asyncio.Event()
+    found = Stream()
     messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> dict[str, Any]:
         if messages:
             return messages.pop()
-        await left.wait()
+        await found.left.wait()
         return {"type": "http.disconnect"}
 
     asked = {**_scope(path, headers), "type": "http", "method": "GET", "scheme": "http", **scope}
@@ -114,8 +119,9 @@ async def stream(app: Any, path: str, headers: Mapping[str, str], **scope: Any) 
         await asyncio.wait_for(found.started.wait(), _SECONDS)
         yield found
     finally:
-        left.set()
-        await asyncio.wait_for(task, _SECONDS)
+        found.left.set()
+        with suppress(ClientDisconnect):
+            await asyncio.wait_for(task, _SECONDS)
 
 
 @asynccontextmanager

@@ -45,7 +45,6 @@ async def test_rows_are_read_by_name_by_position_and_unpacked(store: Store) -> N
             await tx.fetch_one("select name, number from things"),
             *await tx.fetch("select name, number from things"),
             *await tx.fetch_facts("select name, number from things"),
-            *await tx.fetch_each("select name, number from things where name = $1", [("one",)]),
         ):
             assert row is not None
             name, number = row
@@ -75,7 +74,7 @@ async def test_runs_a_statement_for_each_tuple(store: Store) -> None:
         await tx.execute_each("insert into things (name, number) values ($1, $2)", [])
         assert await tx.fetch_each("select 1 from things where name = $1", []) == []
         rows = await tx.fetch_each("select number from things where name = $1", [("c",), ("x",), ("a",)])
-        return sorted(str(row["number"]) for row in rows)
+        return sorted(str(row[0]) for row in rows)
 
     assert await store.transact(run) == ["1", "3"]
 
