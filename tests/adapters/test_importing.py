@@ -49,7 +49,7 @@ asyncio.run(main())
     assert run(program, without=(*_FRAMEWORKS, "asyncpg", "httpx", "uvicorn", "typer", "rich")) == "True True"
 
 
-@pytest.mark.parametrize("framework", ["starlette", "fastapi"])
+@pytest.mark.parametrize("framework", ["starlette", "fastapi", "litestar", "quart"])
 def test_a_missing_framework_is_named_with_its_extra(framework: str) -> None:
     program = f"""
 import kavach_adapters
@@ -60,6 +60,14 @@ except ImportError as error:
 """
     said = run(program, without=(framework,))
     assert said == f"kavach_{framework} needs {framework}: pip install 'kavach-asgi[{framework}]'"
+
+
+@pytest.mark.parametrize("framework", ["litestar", "quart"])
+def test_one_framework_is_enough(framework: str) -> None:
+    others = tuple({"starlette", "fastapi", "litestar", "quart"} - {framework})
+    assert run(f"import kavach_adapters; print(kavach_adapters.kavach_{framework}.__name__)", without=others) == (
+        f"kavach_{framework}"
+    )
 
 
 def test_a_name_that_is_none_is_an_attribute_error() -> None:
