@@ -26,8 +26,11 @@ _GRACE: Final = 1.0
 #: Marks a scope whose connection is watched already, further out.
 _WATCHED: Final = "kavach.watched"
 
-#: Ends a connection, with a close code and reason.
-End = Callable[[int, str], Awaitable[None]]
+_SOCKET_GONE: Final[Message] = {"type": "websocket.disconnect", "code": 1005, "reason": ""}
+_CLIENT_GONE: Final[Message] = {"type": "http.disconnect"}
+
+#: Closes a connection, with a code and a reason.
+Close = Callable[[int, str], Awaitable[None]]
 
 
 class Watched:
@@ -50,15 +53,25 @@ class Watched:
         await _Connection(self._edge, self._every, scope, receive, send).run(self._app)
 
 
-def watch_socket(edge: Edge, scope: Scope, every: float, end: End) -> None:
-    """Watch a socket from inside its handler, if no `Watched` is around it, until the task of the handler is done."""
+def watch_socket(edge: Edge, scope: Scope, receive: Receive, every: float, close: Close) -> Receive:
+    """Watch a socket from inside its handler, if no `Watched` is around it, until the task of the handler is done.
+
+    Returns the `receive` that the handler has to use from now on.
+    """
     task = asyncio.current_task()
     if _WATCHED in scope or task is None:
-        return
+        return receive
     scope[_WATCHED] = True
+    listening = Listening(receive, _SOCKET_GONE)
+
+    async def end(code: int, reason: str) -> None:
+        listening.interrupt()
+        await close(code, reason)
+
     watch = Watch(edge, view_of(scope), every, end)
     watch.start()
     task.add_done_callback(lambda _: watch.cancel())
+    return listening
 
 
 def checked(every: float) -> float:
@@ -71,7 +84,7 @@ def checked(every: float) -> float:
 class Watch:
     """Asks again and again who is behind a connection, and ends it when the answer is another one, or none."""
 
-    def __init__(self, edge: Edge, view: View, every: float, end: End) -> None:
+    def __init__(self, edge: Edge, view: View, every: float, end: Close) -> None:
         self._edge = edge
         self._view = view
         self._every = every
@@ -121,6 +134,42 @@ class Watch:
         return None
 
 
+class Listening:
+    """A `receive` that can be made to say that the client is gone.
+
+    That comes before a socket is closed: granian does not close one while somebody waits for its next message.
+    """
+
+    def __init__(self, receive: Receive, gone: Message) -> None:
+        self._receive = receive
+        self._gone = gone
+        self._waiting: asyncio.Timeout | None = None
+        self._is_interrupted = False
+
+    async def __call__(self) -> Message:
+        """Give the next message, or once interrupted the one that says that there will be no more."""
+        if self._is_interrupted:
+            return dict(self._gone)
+        waiting = self._waiting = asyncio.timeout(None)
+        try:
+            async with waiting:
+                return await self._receive()
+        except TimeoutError:
+            if not waiting.expired():
+                raise
+            return dict(self._gone)
+        finally:
+            self._waiting = None
+
+    def interrupt(self) -> bool:
+        """Say from now on that the client is gone. Returns whether somebody was waiting to hear it."""
+        self._is_interrupted = True
+        if self._waiting is None:
+            return False
+        self._waiting.reschedule(asyncio.get_running_loop().time())
+        return True
+
+
 class ConnectionEnded(OSError):
     """Sending on a socket that was closed here; ASGI 2.4 asks for an `OSError`, as for one that the client closed."""
 
@@ -132,21 +181,21 @@ class _Connection:
         self._edge = edge
         self._every = every
         self._scope = scope
-        self._receive = receive
         self._send = send
         self._is_socket = scope["type"] == "websocket"
+        self._receive = Listening(receive, _SOCKET_GONE if self._is_socket else _CLIENT_GONE)
         # Its own before the app sees it: whoever copies the scope on the way shares it then.
         self._state = own_state(scope)
         self._watch: Watch | None = None
         self._running = asyncio.timeout(None)
-        self._listening: asyncio.Timeout | None = None
         self._is_done = False
         self._is_ended = False
 
     async def run(self, app: ASGIApp) -> None:
+        """Run the app, until it or its connection ends."""
         try:
             async with self._running:
-                await app(self._scope, self.receive, self.send)
+                await app(self._scope, self._receive, self.send)
         except TimeoutError:
             if not self._running.expired():
                 raise
@@ -157,21 +206,6 @@ class _Connection:
                 await self._watch.finished()
         if self._is_ended and not self._is_socket:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def receive(self) -> Message:
-        """Pass on what the client sends, and after the end that it is gone."""
-        if not self._is_ended:
-            try:
-                async with asyncio.timeout(None) as self._listening:
-                    return await self._receive()
-            except TimeoutError:
-                if not self._is_ended:
-                    raise
-            finally:
-                self._listening = None
-        if self._is_socket:
-            return {"type": "websocket.disconnect", "code": 1005, "reason": ""}
-        return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         """Pass on what the app sends; begin to watch with what stays open."""
@@ -200,18 +234,15 @@ class _Connection:
         if self._is_done:
             return
         self._is_ended = True
-        now = asyncio.get_running_loop().time()
+        was_listening = self._receive.interrupt()
         if self._is_socket:
             # A client that went away in this moment has what it needs.
             with suppress(OSError):
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
-        # An app that listens stops when it hears that nobody is there. A stream that nobody listens for is cancelled.
-        elif self._listening is None:
-            self._running.reschedule(now)
         else:
-            self._running.reschedule(now + _GRACE)
-        if self._listening is not None:
-            self._listening.reschedule(now)
+            # An app that listens stops when it hears that nobody is there. One that does not is cancelled.
+            now = asyncio.get_running_loop().time()
+            self._running.reschedule(now + _GRACE if was_listening else now)
 
 
 def _who(identity: object) -> tuple[type[object], object]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from kavach_adapters._asgi import Receive, Scope, Send, view_of
 from kavach_adapters._connection import watch_socket
@@ -59,11 +60,15 @@ def watch(edge: Edge, connection: HTTPConnection, every: float) -> None:
     if not isinstance(connection, WebSocket):
         return
 
-    async def end(code: int, reason: str) -> None:
+    async def close(code: int, reason: str) -> None:
         if WebSocketState.DISCONNECTED not in (connection.application_state, connection.client_state):
-            await connection.close(code, reason)
+            # A client that goes away in this moment has what it needs.
+            with suppress(WebSocketDisconnect):
+                await connection.close(code, reason)
 
-    watch_socket(edge, connection.scope, every, end)
+    receive = watch_socket(edge, connection.scope, connection.receive, every, close)
+    # The handler has this socket in its hands already, and all its ways to receive lead through here.
+    connection.receive = receive  # type: ignore[assignment,method-assign]
 
 
 def operation_endpoint(edge: Edge, operation: Operation) -> Endpoint:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from kavach_core.api.entitled import check_key_gives, check_key_holds, owner_filter, require_agent
-from kavach_core.api.models import In, Out, PermissionIn, PermissionOut, Query, read_time, write_time
+from kavach_core.api.models import In, Number, Out, PermissionIn, PermissionOut, Query, read_time, write_time
 from kavach_core.api.operation import LARGE, Call, Caller, Operation
 from kavach_core.capabilities.agents import Agent, DelegatedAgent, RotatedAgent
 from kavach_core.capabilities.agents.model import UNSET
@@ -67,8 +67,8 @@ class AgentsQuery(Query):
     user_id: str | None = None
     status: str | None = None
     type: str | None = None
-    limit: int = MAX_LIMIT
-    offset: int = 0
+    limit: Number = MAX_LIMIT
+    offset: Number = 0
 
 
 class AgentOut(Out):

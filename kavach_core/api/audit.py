@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from kavach_core.api.entitled import owner_filter, require_agent
-from kavach_core.api.models import Out, PermissionOut, Query, read_time
+from kavach_core.api.models import Number, Out, PermissionOut, Query, read_time
 from kavach_core.api.operation import Call, Caller, Operation, Reply
 from kavach_core.capabilities.audit.export import to_wire
 from kavach_core.capabilities.audit.service import Wanted
@@ -34,8 +34,8 @@ class AuditQuery(_SpanQuery):
     actions: str = ""
     result: str | None = None
     before: str | None = None
-    limit: int = 100
-    offset: int = 0
+    limit: Number = 100
+    offset: Number = 0
 
 
 class ExportQuery(_SpanQuery):
@@ -48,7 +48,7 @@ class TraceQuery(Query):
     """Which part of a trace."""
 
     after: str | None = None
-    limit: int = 1000
+    limit: Number = 1000
 
 
 class PathLinkOut(Out):

@@ -8,6 +8,7 @@ from typing import Final
 from kavach_core.api.operation import Call
 from kavach_core.capabilities.agents import Agent
 from kavach_core.capabilities.delegation import Delegation
+from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.errors import GrantNotAllowed, NotFound
 from kavach_core.primitives.permissions import PermissionLike, parse_permissions, uncovered
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, ServiceIdentity
@@ -46,7 +47,9 @@ async def require_delegation(call: Call, delegation_id: str) -> Delegation:
 
 
 def owner_filter(call: Call, asked: str | None) -> str | None:
-    """The owner a list is cut down to: a human's own, whatever they ask for; a key's choice."""
+    """The owner a list is cut down to: a human's own, whatever they ask for; a key's choice. Raises `InvalidInput`."""
+    if asked is not None:
+        require_owner_id(asked, field="userId")
     return call.identity.id if isinstance(call.identity, HumanIdentity) else asked
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from kavach_core.primitives import clock
@@ -27,6 +27,17 @@ class Query(BaseModel):
     """A query string: values arrive as text and are read as what they stand for."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+
+def _digits(value: object) -> object:
+    """What int() would read and nobody writes, such as `1_0`, `5.0` or a sign, is no number."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("Input should be digits")
+    return value
+
+
+#: A number in a query string: digits alone.
+Number = Annotated[int, BeforeValidator(_digits)]
 
 
 class Out(BaseModel):

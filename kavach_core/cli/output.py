@@ -51,8 +51,8 @@ def print_error(error: KavachError) -> None:
 
 
 def show_json(value: object) -> None:
-    """Print a value as indented JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value as indented JSON, in ASCII: metadata may hold a lone surrogate, which only an escape can carry."""
+    typer.echo(json.dumps(value, indent=2))
 
 
 def table(*columns: str, rows: Iterable[Sequence[str | Text]]) -> Table:

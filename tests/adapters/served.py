@@ -1,4 +1,4 @@
-"""The test app of one framework as a server loads it, noting in a file what it opens and closes, and in which process."""
+"""The test app of one framework as a server loads it, noting in a file what each process opens and closes."""
 
 from __future__ import annotations
 

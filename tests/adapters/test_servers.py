@@ -1,4 +1,4 @@
-"""On real servers with two workers: opened by the first request of each process, closed at shutdown, never at import."""
+"""On real servers with two workers: opened by each process's first request, closed at shutdown, never at import."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -58,24 +57,25 @@ async def serving(server: str, database: str, tmp_path: Path) -> AsyncIterator[S
     notes, log = tmp_path / "notes", tmp_path / "log"
     settings = {"KAVACH_DATABASE_URL": database, "SERVED_NOTES": str(notes), "SERVED_FRAMEWORK": framework}
     with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command(port)],
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", *command(port)),
             env={**os.environ, **settings, "PYTHONPATH": str(ROOT)},
             cwd=tmp_path,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=output,
         )
     try:
         await asyncio.wait_for(_until_it_answers(port, process), SECONDS)
         yield Served(port, notes)
         process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(process.wait, SECONDS)
+        await asyncio.wait_for(process.wait(), SECONDS)
     except BaseException:
         print(log.read_text())
         raise
     finally:
-        process.kill()
-        process.wait()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -83,7 +83,8 @@ async def test_each_process_opens_once_and_closes_and_what_is_open_ends(
     server: str, sqlite_database: str, tmp_path: Path
 ) -> None:
     here = lazy_kavach(database=sqlite_database)
-    token = (agent := await (await here()).agents.create(owner_id="alice", name="a", permissions=["read:repos"])).token
+    agent = await (await here()).agents.create(owner_id="alice", name="a", permissions=["read:repos"])
+    token = agent.token
     async with serving(server, sqlite_database, tmp_path) as served:
         assert served.noted("imported") and not served.noted("opened")
         url = f"127.0.0.1:{served.port}"
@@ -108,9 +109,9 @@ async def test_each_process_opens_once_and_closes_and_what_is_open_ends(
     await here.close()
 
 
-async def _until_it_answers(port: int, process: subprocess.Popen[bytes]) -> None:
+async def _until_it_answers(port: int, process: asyncio.subprocess.Process) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
-        while process.poll() is None:
+        while process.returncode is None:
             try:
                 if (await client.get(f"http://127.0.0.1:{port}/seen")).status_code == 200:
                     return
