@@ -13,10 +13,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from kavach_adapters._asgi import Receive, Scope, Send, view_of
 from kavach_adapters._connection import watch_socket
+from kavach_core.api import problems
 from kavach_core.api.dispatch import run, run_unknown
 from kavach_core.api.edge import Edge
 from kavach_core.api.operation import Operation, Reply
 from kavach_core.api.view import View
+from kavach_core.errors import KavachError
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -48,6 +50,19 @@ def to_response(reply: Reply, *, head: bool = False) -> Response:
         response = Response(b"" if head else reply.body, status_code=reply.status)
     response.raw_headers = reply.all_headers()
     return response
+
+
+async def refuse(connection: HTTPConnection, cause: KavachError) -> Response | None:
+    """Answer a request with the error; refuse a handshake with it, by a real answer where the server can send one."""
+    error = problems.for_clients(cause)
+    response = to_response(problems.to_reply(error))
+    if not isinstance(connection, WebSocket):
+        return response
+    if "websocket.http.response" in connection.scope.get("extensions", {}):
+        await connection.send_denial_response(response)
+    else:
+        await connection.close(problems.close_code(error), error.public_code)
+    return None
 
 
 def connection_view(connection: HTTPConnection) -> View:

@@ -7,20 +7,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 from fastapi.security.http import HTTPBearer
-from starlette.exceptions import WebSocketException
-from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from kavach_adapters._connection import RECHECK, checked
 from kavach_adapters._guard import GuardMiddleware
-from kavach_adapters._mount import ANYTHING, Unknown, connection_view, operation_endpoint, watch
-from kavach_core.api import openapi, problems
+from kavach_adapters._mount import ANYTHING, Unknown, connection_view, operation_endpoint, refuse, watch
+from kavach_core.api import openapi
 from kavach_core.api.document import WELL_KNOWN
 from kavach_core.api.edge import Edge, GetKavach, Grantable, HumansFrom, ResolveUser, split_permission
 from kavach_core.api.operation import Caller, Operation
@@ -177,28 +176,24 @@ def kavach_fastapi(
     return KavachFastAPI(edge, recheck)
 
 
-class KavachHTTPException(HTTPException):
-    """A refusal in an app's own route. Answered with Kavach's error body, not FastAPI's `detail`."""
+class Refused(Exception):
+    """A refusal in an app's own route, on its way to the handler below."""
+
+    def __init__(self, error: KavachError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
-def _refuse(connection: HTTPConnection, cause: KavachError) -> NoReturn:
-    error = problems.for_clients(cause)
-    if connection.scope["type"] == "websocket":
-        raise WebSocketException(problems.close_code(error), error.public_code) from cause
-    # Starlette looks handlers up in this table for each request. A handler for a class of our own, entered here, needs
-    # no line in the app and touches no other exception.
+def _refuse(connection: HTTPConnection, error: KavachError) -> NoReturn:
+    # Starlette looks handlers up in this table for each connection. A handler for a class of our own, entered here,
+    # needs no line in the app and touches no other exception.
     handlers, _ = connection.scope.get("starlette.exception_handlers", ({}, {}))
-    handlers.setdefault(KavachHTTPException, _answer)
-    raise KavachHTTPException(
-        problems.status_of(error), detail=problems.body_of(error), headers=problems.headers_of(error)
-    ) from cause
+    handlers.setdefault(Refused, _answer)
+    raise Refused(error) from error
 
 
-async def _answer(request: Request, error: Exception) -> Response:
-    if not isinstance(error, KavachHTTPException):
-        raise error
-    headers = {"cache-control": "no-store", **(error.headers or {})}
-    return JSONResponse(error.detail, status_code=error.status_code, headers=headers)
+async def _answer(connection: HTTPConnection, refused: Refused) -> Response | None:
+    return await refuse(connection, refused.error)
 
 
 def _router(edge: Edge) -> APIRouter:

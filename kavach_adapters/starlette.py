@@ -8,10 +8,8 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from starlette.requests import HTTPConnection
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
-from starlette.websockets import WebSocket
 
 from kavach_adapters._connection import RECHECK, checked
 from kavach_adapters._guard import GuardMiddleware
@@ -20,10 +18,9 @@ from kavach_adapters._mount import (
     Unknown,
     connection_view,
     operation_endpoint,
-    to_response,
+    refuse,
     watch,
 )
-from kavach_core.api import problems
 from kavach_core.api.document import WELL_KNOWN
 from kavach_core.api.edge import Edge, GetKavach, Grantable, HumansFrom, ResolveUser, split_permission
 from kavach_core.api.operation import Operation
@@ -124,7 +121,7 @@ class KavachStarlette:
             try:
                 who = await establish(connection_view(connection))
             except KavachError as error:
-                return await _refuse(connection, error)
+                return await refuse(connection, error)
             watch(self._edge, connection, self._recheck)
             return await endpoint(connection, who)
 
@@ -167,15 +164,3 @@ def _routes(edge: Edge) -> Sequence[BaseRoute]:
 def _route(edge: Edge, operation: Operation, prefix: str = "") -> Route:
     endpoint = operation_endpoint(edge, operation)
     return Route(prefix + operation.path, endpoint, methods=[operation.method], name=f"kavach:{operation.name}")
-
-
-async def _refuse(connection: HTTPConnection, error: KavachError) -> Response | None:
-    """Answer a request with the error; refuse a handshake with it."""
-    response = to_response(problems.to_reply(error))
-    if not isinstance(connection, WebSocket):
-        return response
-    if "websocket.http.response" in connection.scope.get("extensions", {}):
-        await connection.send_denial_response(response)
-    else:
-        await connection.close(problems.close_code(error), error.public_code)
-    return None

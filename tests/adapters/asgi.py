@@ -80,7 +80,8 @@ async def socket(
 class Stream:
     """One streamed answer from the client's side."""
 
-    def __init__(self) -> None:
+    def __init__(self, spec_version: str) -> None:
+        self._raises = spec_version >= "2.4"
         self.started: asyncio.Event = asyncio.Event()
         self.ended: asyncio.Event = asyncio.Event()
         self.left: asyncio.Event = asyncio.Event()
@@ -90,7 +91,9 @@ class Stream:
     async def take(self, message: dict[str, Any]) -> None:
         """Receive a message of the app, as a server does: from ASGI 2.4 on it raises when the client is gone."""
         if self.left.is_set():
-            raise OSError("the client has left")
+            if self._raises:
+                raise OSError("the client has left")
+            return
         if message["type"] == "http.response.start":
             self.status = message["status"]
             return
@@ -104,7 +107,6 @@ class Stream:
 @asynccontextmanager
 async def stream(app: Any, path: str, headers: Mapping[str, str], **scope: Any) -> AsyncGenerator[Stream]:
     """GET a path whose answer goes on. At the end the client leaves, and the app is done."""
-    found = Stream()
     messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> dict[str, Any]:
@@ -114,6 +116,7 @@ async def stream(app: Any, path: str, headers: Mapping[str, str], **scope: Any) 
         return {"type": "http.disconnect"}
 
     asked = {**_scope(path, headers), "type": "http", "method": "GET", "scheme": "http", **scope}
+    found = Stream(asked["asgi"]["spec_version"])
     task = asyncio.create_task(app(asked, receive, found.take))
     try:
         await asyncio.wait_for(found.started.wait(), _SECONDS)

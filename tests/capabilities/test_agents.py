@@ -258,6 +258,25 @@ async def test_a_delegated_agent_has_only_what_was_delegated(kavach: Kavach) -> 
     assert await code(kavach, child.token, "write:repos") == "NOT_GRANTED"
 
 
+async def test_a_delegated_agent_may_only_end_earlier(kavach: Kavach, clock: FrozenClock) -> None:
+    root = await make_agent(kavach, ttl="2h", expires_at=clock.now + timedelta(days=2))
+    end = clock.now + timedelta(days=1)
+    child = await kavach.agents.delegate(from_=root.id, permissions=["read:repos"], ttl="1h", expires_at=end)
+    for later in (
+        {"expires_at": end + timedelta(seconds=1)},
+        {"expires_at": None},
+        {"ttl": "61m"},
+        {"ttl": None},
+        {"ttl": "30m", "expires_at": None},
+    ):
+        with pytest.raises(Conflict):
+            await kavach.agents.update(child.id, **later)
+    unchanged = await kavach.agents.get(child.id)
+    assert (unchanged.ttl, unchanged.expires_at) == (child.ttl, child.expires_at) == (timedelta(hours=1), end)
+    earlier = await kavach.agents.update(child.id, ttl="30m", expires_at=end - timedelta(hours=1))
+    assert (earlier.ttl, earlier.expires_at) == (timedelta(minutes=30), end - timedelta(hours=1))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"name": "a\x00"}, {"ttl": "0s"}, {"permissions": ["x"]}, {"expires_at": datetime(2029, 1, 1, tzinfo=UTC)}],

@@ -284,6 +284,13 @@ async def test_widening_elsewhere_does_not_renew_a_rate(kavach: Kavach) -> None:
     assert await code(kavach, agent.id) == "RATE_LIMITED"
 
 
+async def test_a_lower_rate_keeps_what_was_counted(kavach: Kavach) -> None:
+    agent = await make_agent(kavach, limited("repos", "read", maxCallsPerHour=5))
+    assert [await code(kavach, agent.token) for _ in range(2)] == ["ALLOWED"] * 2
+    await kavach.agents.update(agent.id, permissions=[limited("repos", "read", maxCallsPerHour=3)])
+    assert [await code(kavach, agent.token) for _ in range(2)] == ["ALLOWED", "RATE_LIMITED"]
+
+
 # Dry runs.
 
 
@@ -355,6 +362,19 @@ async def test_arguments_are_redacted_hashed_whole_and_capped(open_kavach: OpenK
     assert first.arguments_hash == hashlib.sha256(canonical_json(secret).encode()).hexdigest()
     assert second.arguments == {"[omitted]": "5010 bytes"}
     assert second.arguments_hash == hashlib.sha256(canonical_json({"big": "x" * 5000}).encode()).hexdigest()
+
+
+async def test_what_ends_like_a_secrets_name_is_redacted(open_kavach: OpenKavach) -> None:
+    kavach = await open_kavach(redact=["pin-code"])
+    agent = await make_agent(kavach)
+    secret = ("access_token", "client_secret", "refreshToken", "X-Api-Key", "apiKey", "PASSPHRASE", "cardPinCode")
+    kept = {"max_tokens": 5, "tokenizer": "x", "secretary": "y", "": "z"}
+    hidden = {name: f"canary-{name}" for name in secret}
+    await ask(kavach, agent.token, arguments={**hidden, **kept, "deep": [{"set": hidden}]})
+    (entry,) = await all_entries(kavach)
+    redacted = dict.fromkeys(secret, "[redacted]")
+    assert entry.arguments == {**redacted, **kept, "deep": [{"set": redacted}]}
+    assert "canary" not in str(await select(kavach, "select * from kavach_audit"))
 
 
 async def test_unclean_free_text_is_stored_escaped(kavach: Kavach) -> None:
@@ -479,6 +499,20 @@ async def test_the_limit_of_refusals_can_be_set_and_switched_off(open_kavach: Op
         agent = await make_agent(kavach)
         codes = [await code(kavach, agent.token, "write:x", context=HTTP) for _ in range(70)]
         assert codes.count("NOT_GRANTED") == expected
+
+
+async def test_what_was_turned_away_is_on_record_after_closing(open_kavach: OpenKavach) -> None:
+    """Its minute is not over, and there will be no later."""
+    kavach = await open_kavach(refused_per_minute=2)
+    agent = await make_agent(kavach)
+    codes = [await code(kavach, agent.token, "write:x", context=HTTP) for _ in range(5)]
+    assert codes == ["NOT_GRANTED"] * 2 + ["TOO_MANY_REFUSALS"] * 3
+    await kavach.close()
+    entries = await all_entries(await open_kavach())
+    assert [(entry.code.value, entry.calls) for entry in entries] == [
+        *[("NOT_GRANTED", 1)] * 2,
+        ("TOO_MANY_REFUSALS", 3),
+    ]
 
 
 # Failure.

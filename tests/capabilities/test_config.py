@@ -46,6 +46,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         {"project": "a\x00"},
         {"session_idle": "0s"},
         {"session_lifetime": "forever"},
+        {"database": ""},
         {"database": "mysql://x"},
         {"database": "sqlite://:memory:"},
         {"database": "postgresql+asyncpg://u:canary@h/d"},
@@ -84,6 +85,9 @@ def test_the_environment_speaks_where_arguments_are_silent(monkeypatch: pytest.M
     config = load_config()
     assert (config.database, config.base_url, config.secret) == ("postgresql://h/d", "https://app.example", (SECRET,))
     assert load_config(database="sqlite:///x.db", base_url="http://localhost:8000").database == "sqlite:///x.db"
+    monkeypatch.setenv("KAVACH_DATABASE_URL", "")
+    with pytest.raises(ConfigurationError, match="empty"):
+        load_config()
 
 
 @pytest.mark.parametrize(
@@ -93,6 +97,9 @@ def test_the_environment_speaks_where_arguments_are_silent(monkeypatch: pytest.M
         ({}, "http://127.0.0.1", True),
         ({}, "https://app.example", False),
         ({}, "http://localhost.evil.example", False),
+        ({}, "http://localhost:8000.evil.com", False),
+        ({}, "http://localhost:8000@evil.com", False),
+        ({}, "http://[::1]:3000", True),
         ({}, "null", False),
         ({"base_url": "https://app.example"}, "https://app.example", True),
         ({"base_url": "https://app.example"}, "https://app.example.evil", False),

@@ -401,6 +401,19 @@ async def test_effective_permissions_are_what_every_link_lets_through(kavach: Ka
     assert await effective(agent.id) == []
 
 
+async def test_permissions_that_overlap_in_too_many_ways_are_not_shown(kavach: Kavach) -> None:
+    """Each of one link overlaps each of the other; a third link would multiply them once more."""
+    root = await make_agent(kavach, "read:**")
+    across = [f"read:r{number}:*" for number in range(40)]
+    middle, leaf = [await kavach.agents.create(owner_id="alice", name="link") for _ in range(2)]
+    await lend(kavach, root, middle, "read:*:*", *across)
+    await lend(kavach, middle, leaf, *[f"read:*:s{number}" for number in range(40)])
+    with pytest.raises(LimitReached):
+        await kavach.delegations.effective_permissions(leaf.id)
+    assert len(await kavach.delegations.effective_permissions(middle.id)) == 41
+    assert await ask(kavach, leaf.token, "read:r39:s39")
+
+
 async def test_one_update_of_owner_id_moves_agents_with_their_chains(kavach: Kavach) -> None:
     agents, _ = await chain(kavach, 1)
     child = await kavach.agents.delegate(from_=agents[1].id, permissions=["read:repos"])

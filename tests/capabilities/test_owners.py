@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from kavach_core import Kavach
+from kavach_core import Agent, Kavach
+from kavach_core.capabilities.agents import service as agents_service
+from kavach_core.capabilities.delegation import Delegations
+from kavach_core.capabilities.delegation import service as delegation_service
+from kavach_core.capabilities.owners import Owner, queries
 from kavach_core.errors import Conflict, InvalidInput, NotFound, OwnerSuspended
+from kavach_core.store import Transaction
 from kavach_core.testing import FrozenClock
-from tests.capabilities.support import OpenKavach, ask, code, events, make_agent
+from tests.capabilities.support import Home, OpenKavach, ask, code, events, make_agent, opener
 
 
 async def test_a_suspension_stops_every_agent_of_the_owner_and_no_other(
@@ -73,6 +79,64 @@ async def test_a_rename_moves_agents_sessions_and_the_suspension(kavach: Kavach)
         "alice",
     ]
     assert await kavach.audit.count(owner_id="alice") == 0
+
+
+async def _delegate_while_renamed(kavach: Kavach, monkeypatch: pytest.MonkeyPatch) -> tuple[Agent, Agent]:
+    """A giver and its new agent, made by a delegation during which alice is renamed once its facts are read."""
+    giver = await make_agent(kavach)
+    _rename_after_reading(kavach, agents_service, monkeypatch)
+    child = await kavach.agents.delegate(from_=giver.id, permissions=["read:repos"])
+    return await kavach.agents.get(giver.id), child
+
+
+def _rename_after_reading(kavach: Kavach, service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_facts = service.load_facts
+
+    async def rename_first(*args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(service, "load_facts", load_facts)
+        facts = await load_facts(*args, **more)
+        await kavach.owners.rename("alice", "usr-0001")
+        return facts
+
+    monkeypatch.setattr(service, "load_facts", rename_first)
+
+
+async def test_a_rename_during_a_delegation_never_parts_giver_and_receiver(
+    postgres_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite there is no such moment. With the lock alone, as it was once, the new agent stays behind."""
+    async with opener(database=postgres_home.database, project=postgres_home.project) as open_kavach:
+        kavach = await open_kavach()
+        giver, child = await _delegate_while_renamed(kavach, monkeypatch)
+        assert giver.owner_id == child.owner_id == "usr-0001"
+
+        await kavach.owners.rename("usr-0001", "alice")
+        giver, receiver = await make_agent(kavach), await make_agent(kavach, "read:more")
+        _rename_after_reading(kavach, delegation_service, monkeypatch)
+        await kavach.delegations.create(from_agent=giver.id, to_agent=receiver.id, permissions=["read:repos"])
+        with pytest.raises(NotFound):
+            await kavach.owners.get("alice")
+
+        async def lock_alone(self: Delegations, tx: Transaction, agent_id: bytes, owner_id: str) -> Owner:
+            return await queries.lock(tx, postgres_home.project, owner_id)
+
+        await kavach.owners.rename("usr-0001", "alice")
+        monkeypatch.setattr(Delegations, "lock_owner", lock_alone)
+        giver, child = await _delegate_while_renamed(kavach, monkeypatch)
+        assert (giver.owner_id, child.owner_id) == ("usr-0001", "alice")
+
+
+async def test_20_renames_that_race_with_delegations_leave_one_owner(postgres_home: Home) -> None:
+    async with opener(database=postgres_home.database, project=postgres_home.project) as open_kavach:
+        kavach = await open_kavach()
+        giver = await make_agent(kavach, owner_id="owner-0")
+        for number in range(20):
+            _, child = await asyncio.gather(
+                kavach.owners.rename(f"owner-{number}", f"owner-{number + 1}"),
+                kavach.agents.delegate(from_=giver.id, permissions=["read:repos"]),
+            )
+            owners = {(await kavach.agents.get(agent.id)).owner_id for agent in (giver, child)}
+            assert owners == {f"owner-{number + 1}"}
 
 
 async def test_a_rename_never_merges_two_owners(kavach: Kavach) -> None:

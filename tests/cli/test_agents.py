@@ -38,6 +38,14 @@ def test_names_are_shown_as_they_are(kavach: Command, story: Story) -> None:
     assert "[red]coder[/] :star:" in kavach.out("agents", "list")
 
 
+def test_metadata_may_hold_any_text(kavach: Command) -> None:
+    """A lone surrogate among it, which no encoding of a terminal can write."""
+    metadata = {"note": "a\ud800b"}
+    agent = kavach.inside(lambda kv: kv.agents.create(owner_id="alice", name="scout", metadata=metadata))
+    assert kavach.json("agents", "list")[0]["metadata"] == metadata
+    assert r"a\ud800b" in kavach.out("agents", "show", agent.id, "--json")
+
+
 def test_wrong_agents_and_states_are_told_in_one_line(kavach: Command, story: Story) -> None:
     assert kavach.refusal("agents", "show", "agt_nobody") == "NOT_FOUND: There is no such agent."
     assert kavach.refusal("agents", "revoke", "agt_" + "0" * 32) == "NOT_FOUND: There is no such agent."

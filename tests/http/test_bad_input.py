@@ -111,6 +111,30 @@ async def test_free_text_is_kept_with_what_is_unclean_escaped(world: World) -> N
     assert entry["parameters"] == {"q": "a\x00\ud800b"}
 
 
+async def test_metadata_may_hold_any_text_and_every_answer_carries_it(world: World) -> None:
+    """A lone surrogate among it, which JSON can write and UTF-8 cannot."""
+    human = await world.human()
+    made = await _send(world, Bad("POST", "/agents", '{"name": "x", "metadata": {"\\ud800": "a"}}', (201, "")), human)
+    assert (made.status_code, made.json()["metadata"]) == (201, {"\ud800": "a"}) and r'"\ud800"' in made.text
+    changed = f"/agents/{made.json()['id']}"
+    answer = await _send(world, Bad("PATCH", changed, '{"metadata": {"b": "\\udfff"}}', (200, "")), human)
+    assert (answer.status_code, answer.json()["metadata"]) == (200, {"b": "\udfff"})
+    for path in ("/agents", changed):
+        answer = await world.call("GET", path, human)
+        assert answer.status_code == 200 and r'{"b":"\udfff"}' in answer.text
+
+
+async def test_the_first_and_last_times_there_are_only_times(world: World) -> None:
+    human = await world.human()
+    for end in ("0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59.999999-14:00"):
+        for name in ("since", "until"):
+            assert (await world.call("GET", f"/audit?{name}={end}", human)).status_code == 200
+    answer = await world.call(
+        "POST", "/agents", human, json={"name": "x", "expiresAt": "9999-12-31T23:59:59.999999-14:00"}
+    )
+    assert answer.status_code == 201
+
+
 async def test_where_a_call_came_from_is_kept_with_what_is_unclean_escaped(world: World) -> None:
     token = bearer((await world.agent()).token)
     odd = {**token, "user-agent": "x\x7fy", "x-request-id": "i" * 5000}
@@ -163,6 +187,7 @@ def _agents(cast: Cast) -> list[Bad]:
         {"ttl": "soon"},
         {"expiresAt": "yesterday"},
         {"expiresAt": "2020-01-01T00:00:00Z"},
+        {"expiresAt": "0001-01-01T00:00:00+14:00"},
         {"expiresAt": "2030-01-01T13:00:00"},
         {"metadata": {"a": "x" * 70_000}},
     ]
@@ -251,15 +276,17 @@ def _queries(cast: Cast) -> list[Bad]:
     wrong = [
         *(f"/agents?{query}" for query in ("limit=-1", f"limit={huge}", "limit=ten", "limit=", "offset=-1")),
         *(f"/agents?{query}" for query in (f"offset={huge}", "status=asleep", "type=root", "unheardOf=1")),
+        *(f"/agents?{query}" for query in ("limit=1_0", "limit=5.0", "limit=+5", "limit=%205", "offset=%D9%A3")),
+        *(f"/{path}?userId=%00" for path in ("agents", "audit", "audit/export")),
         *(
             f"/agents?{query}"
             for query in ("status=%ED%A0%80", "limit=1&limit=1", "&".join(f"a{n}=1" for n in range(60)))
         ),
         *(f"/audit?{query}" for query in ("limit=-1", f"limit={huge}", "limit=10001", "offset=-1", "offset=100001")),
         *(f"/audit?{query}" for query in ("result=maybe", "since=today", "until=1", "actions=%00", "actions=a%0Ab")),
-        *(f"/audit?{query}" for query in ("agentId=%00", "before=%00")),
+        *(f"/audit?{query}" for query in ("agentId=%00", "before=%00", "limit=1_0", "offset=5.0")),
         *(f"/audit/export?{query}" for query in ("format=xml", "format=", "since=x", "agentId=%00")),
-        *(f"/agents/{cast.agent}/trace?{query}" for query in ("limit=-1", "after=%00", "limit=x")),
+        *(f"/agents/{cast.agent}/trace?{query}" for query in ("limit=-1", "after=%00", "limit=x", "limit=1_0")),
     ]
     return [Bad("GET", path, None, INVALID) for path in wrong]
 

@@ -111,6 +111,24 @@ async def test_an_agent_with_many_refusals_waits_until_the_minute_ends(open_worl
     assert (await world.visit("POST", "/search", bearer(agent.token))).status_code == 200
 
 
+async def test_a_token_that_was_replaced_shuts_out_nobody_but_itself(open_world: OpenWorld) -> None:
+    world = await open_world(refused_per_minute=3)
+    agent = await world.agent()
+    rotated = await world.kavach.agents.rotate(agent.id)
+    old, new = bearer(agent.token), bearer(rotated.token)
+    answers = [error_of(await world.visit("POST", "/search", old)) for _ in range(6)]
+    assert answers == [(401, "TOKEN_ROTATED")] * 3 + [(429, "RATE_LIMITED")] * 3
+    assert (await world.visit("POST", "/search", new)).status_code == 200
+    # And the other way round: the agent itself is refused too often, its old token is only old.
+    other = await world.agent()
+    old = bearer(other.token)
+    new = bearer((await world.kavach.agents.rotate(other.id)).token)
+    asked = {"action": "write", "resource": "repos"}
+    answers = [(await world.call("POST", "/authorize", new, json=asked)).status_code for _ in range(4)]
+    assert answers == [200] * 3 + [429]
+    assert error_of(await world.visit("POST", "/search", old)) == (401, "TOKEN_ROTATED")
+
+
 async def test_a_test_key_is_refused_where_the_app_is_reached_over_https(open_world: OpenWorld) -> None:
     for settings, status in (({}, 200), (HTTPS, 401)):
         world = await open_world(**settings)
@@ -251,11 +269,14 @@ async def test_why_the_app_failed_is_logged(open_world: OpenWorld, caplog: pytes
 
 
 async def test_a_bearer_that_is_not_ours_goes_to_the_app_alone(open_world: OpenWorld) -> None:
-    world = await open_world(resolve_user=Resolver())
+    resolver = Resolver()
+    world = await open_world(resolve_user=resolver)
     browser = await world.browser("bob")
     known, unknown = {**browser, **bearer("app-alice")}, {**browser, **bearer("eyJ.x.y")}
     assert (await world.visit("GET", "/me", known)).json()["id"] == "alice"
     assert error_of(await world.visit("GET", "/me", unknown)) == (401, "UNKNOWN_CREDENTIAL")
+    # The app sees no cookie it could fall back to.
+    assert [view.all("cookie") for view in resolver.views] == [[], []]
     # It came by Authorization, which no page can make a browser send: no Origin is needed.
     assert (await world.visit("POST", "/me", bearer("app-alice"))).status_code == 200
 

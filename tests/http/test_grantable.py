@@ -127,6 +127,39 @@ async def test_a_key_gives_at_most_its_grantable_by_creating_widening_or_delegat
                 assert error_of(answer) == REFUSED
 
 
+async def test_a_key_takes_over_no_agent_that_may_more_than_it_gives(world: World) -> None:
+    """A rotation hands over a token, and with it all its agent may: its own, and what was delegated to it."""
+    key = await world.service("agents:write", grantable=["read:repos"])
+    strong, weak = await world.agent("read:repos", "write:repos"), await world.agent("read:repos")
+    child = await world.kavach.agents.delegate(from_=strong.id, permissions=["write:repos"])
+    for agent in (strong, child):
+        assert error_of(await world.call("POST", f"/agents/{agent.id}/rotate", key)) == REFUSED
+        assert bool(await world.kavach.agents.verify(agent.token or "")), "the token still works"
+    assert (await world.call("POST", f"/agents/{weak.id}/rotate", key)).status_code == 200
+    assert (await world.call("POST", f"/agents/{strong.id}/rotate", await world.human())).status_code == 200
+
+
+async def test_a_human_cuts_no_permission_with_a_rate_into_pieces(open_world: OpenWorld) -> None:
+    """Each piece would count its own calls."""
+    world = await open_world()
+    human, agent = await world.human(), await world.agent(_rated("repos:*", 5), "read:issues:*")
+    for pieces in (
+        [_rated("repos:a", 5), _rated("repos:b", 5)],
+        [_rated("repos:a", 5)],
+        [_rated("repos:*", 6)],
+        ["read:repos:*"],
+    ):
+        answer = await world.call("PATCH", f"/agents/{agent.id}", human, json={"permissions": pieces})
+        assert error_of(answer) == REFUSED, pieces
+    for kept in ([_rated("repos:*", 5), "read:issues:a", "read:issues:b"], [_rated("repos:*", 3)], []):
+        answer = await world.call("PATCH", f"/agents/{agent.id}", human, json={"permissions": kept})
+        assert answer.status_code == 200, kept
+
+
+def _rated(resource: str, calls: int) -> dict[str, Any]:
+    return {"resource": resource, "actions": ["read"], "constraints": {"maxCallsPerHour": calls}}
+
+
 async def test_a_key_without_grantable_gives_nothing(world: World) -> None:
     key = await world.service("agents:write")
     assert (await _create(world, key)).status_code == 201

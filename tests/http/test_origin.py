@@ -31,6 +31,8 @@ PROOFS: list[tuple[dict[str, str], bool]] = [
     ({"origin": ORIGIN}, True),
     ({"origin": "http://127.0.0.1:3000"}, True),
     ({"origin": "http://localhost.evil.example"}, False),
+    ({"origin": "http://localhost:8000.evil.com"}, False),
+    ({"origin": "http://localhost:"}, False),
     ({"origin": "http://localhost:8000/path"}, False),
     ({"origin": "https://localhost"}, False),
     ({"origin": ""}, False),

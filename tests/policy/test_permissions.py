@@ -254,12 +254,18 @@ def test_the_key_names_the_grant_and_not_the_spelling() -> None:
     others = [
         parse_permission("read:a:**"),
         parse_permission("write:a:*"),
-        Permission(resource="a:*", actions=["read"], constraints={"maxCallsPerHour": 0}),
-        Permission(resource="a:*", actions=["read"], constraints={"maxCallsPerHour": 1}),
+        Permission(resource="a:*", actions=["read"], constraints={"requireApproval": True}),
+        Permission(resource="a:*", actions=["read"], constraints={"ipAllowlist": ["10.0.0.0/8"]}),
     ]
     assert one.key == same.key
     assert len(one.key) == 16
     assert len({permission.key for permission in [one, *others]}) == 5
+
+
+def test_the_key_stays_when_the_rate_changes() -> None:
+    """What was counted goes on counting."""
+    rates = [{}, *({"maxCallsPerHour": calls} for calls in (0, 1, 2))]
+    assert len({Permission(resource="a", actions=["read"], constraints=rate).key for rate in rates}) == 1
 
 
 def test_a_permission_cannot_be_changed_and_survives_copying() -> None:

@@ -9,11 +9,12 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from kavach_core.errors import MigrationEdited, SchemaMissing, SchemaTooNew, StoreUnavailable
 from kavach_core.store import Store, Transaction
-from kavach_core.store.dialect import Dialect, parse_database
+from kavach_core.store.dialect import Dialect, SqliteFile, parse_database
 from kavach_core.store.migrate import Migration, migrate, shipped, sql, statements, status
 from kavach_core.store.open import open_store
 from tests.store.conftest import OpenStore
@@ -64,6 +65,20 @@ async def test_migrating_again_does_nothing(database_url: str) -> None:
     assert await migrate(database_url) == []
     assert await status(database_url) == [(name, True) for name in everything]
     assert all(migration.text in sql(dialect) for migration in shipped(dialect))
+
+
+async def test_the_script_can_be_applied_by_hand(opened: OpenStore, database_url: str) -> None:
+    target = parse_database(database_url)
+    if isinstance(target, SqliteFile):
+        with closing(sqlite3.connect(target.path)) as file:
+            file.executescript(sql(target.dialect))
+    else:
+        connection = await asyncpg.connect(database_url)
+        await connection.execute(sql(target.dialect))
+        await connection.close()
+    assert all(applied for _, applied in await status(database_url))
+    by_hand = await tables(await opened(database_url, skip_migrations=True))
+    assert by_hand["kavach_audit"] and await migrate(database_url) == []
 
 
 async def test_only_what_is_due_is_applied(database_url: str) -> None:

@@ -1,4 +1,4 @@
-"""One engine per process and file: shared by threads and loops, and left alone by a forked child."""
+"""One engine per process and file, shared by threads and loops. A forked child leaves alone what its parent opened."""
 
 from __future__ import annotations
 
@@ -109,3 +109,41 @@ async def test_a_fork_leaves_the_parent_intact_and_the_child_opens_anew(
         "the child, alone",
         "the parent",
     ]
+
+
+_FORK_IN_THE_LOOP = """
+import asyncio, os, sys
+from kavach_core import lazy_kavach
+
+get_kavach = lazy_kavach(database=sys.argv[1])
+
+async def use():
+    kavach = await get_kavach()
+    agent = await kavach.agents.create(owner_id="alice", name="a", permissions=["read:repos"])
+    assert await kavach.authorize(agent.token, action="read", resource="repos")
+
+async def main():
+    await use()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            asyncio.run(use())
+        except BaseException:
+            import traceback; traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    async with asyncio.timeout(5):
+        await use()
+    await get_kavach.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_fork_inside_a_loop_leaves_the_parents_connections_on_its_event_queue(database_url: str) -> None:
+    """Parent and child share that queue: a socket that the child lets go would be silent for the parent."""
+    end = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", _FORK_IN_THE_LOOP, database_url], capture_output=True, text=True
+    )
+    assert end.returncode == 0, end.stderr
