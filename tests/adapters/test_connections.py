@@ -27,9 +27,8 @@ async def no_task_left() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
     # A look that is cancelled may leave a read of the store behind, which ends by itself.
-    async with asyncio.timeout(5):
-        while not asyncio.all_tasks() <= before:
-            await asyncio.sleep(RECHECK / 10)
+    left = asyncio.all_tasks() - before
+    assert not left or not (await asyncio.wait(left, timeout=5))[1]
 
 
 async def stays_open(opened: Socket) -> None:
