@@ -24,9 +24,11 @@ from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Ident
 P = ParamSpec("P")
 R = TypeVar("R")
 Who = TypeVar("Who")
+#: An ASGI app, in whatever types its framework writes that.
+App = TypeVar("App", bound=Callable[..., Awaitable[None]])
 #: A view that takes who is asking before its own arguments, and the one that Quart calls.
 Inner = Callable[Concatenate[Who, P], Awaitable[R]]
-Outer = Callable[P, Coroutine[Any, Any, R | Response | None]]
+Outer = Callable[P, Coroutine[Any, Any, R | Response]]
 
 
 class KavachQuart:
@@ -50,22 +52,22 @@ class KavachQuart:
 
     def Guard(  # noqa: N802 - it is called like a class, as in the other frameworks
         self,
-        app: ASGIApp,
+        app: App,
         *,
         protect: Sequence[str] | None = None,
         public: Sequence[str] | None = None,
         login: str | None = None,
         allow: Sequence[str] = ("human",),
         prefixes: Sequence[str] = (),
-    ) -> ASGIApp:
+    ) -> App:
         """Protect paths: those in `protect`, or all but those in `public`. Browsers without a session go to `login`.
 
         It goes around the app: `app.asgi_app = kv.Guard(app.asgi_app, protect=[...])`. `allow` says who is let in:
         human, agent, service. `prefixes` are root paths that the server does not tell. Raises `ConfigurationError` for
         a pattern it cannot read.
         """
-        return GuardMiddleware(
-            app,
+        guard = GuardMiddleware(
+            cast(ASGIApp, app),
             self._edge,
             protect=protect,
             public=public,
@@ -74,6 +76,7 @@ class KavachQuart:
             prefixes=prefixes,
             recheck=self._recheck,
         )
+        return cast(App, guard)
 
     def identity(self, view: Inner[Identity, P, R]) -> Outer[P, R]:
         """Hand the view whoever is asking: a human, an agent or a service."""
@@ -136,11 +139,12 @@ def kavach_quart(
 
 def _with(establish: Callable[[View], Awaitable[Who]], view: Inner[Who, P, R]) -> Outer[P, R]:
     @wraps(view)
-    async def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | Response | None:
+    async def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | Response:
         try:
             who = await establish(connection_view(_current()))
         except KavachError as error:
-            return await _refuse(error)
+            # None only for a socket that was closed, whose views return nothing anyway.
+            return cast(Response, await _refuse(error))
         return await view(who, *args, **kwargs)
 
     return wrapped

@@ -46,12 +46,12 @@ async def search(data: JSONBody[Query], agent: NamedDependency[AgentIdentity]) -
 async def search_live(socket: WebSocket[Any, Any, Any]) -> None:
     """The guard covers the opening; what the agent may do is asked again for every message."""
     await socket.accept()
-    async for text in socket.iter_data():
+    async for text in socket.iter_data("text"):
         decision = await kv.authorize(socket, "read:repos", {"text": text})
         if not decision:
             await socket.close(4403, decision.code)
             return
-        await socket.send_json({"auditId": decision.audit_id, "found": find(str(text))})
+        await socket.send_json({"auditId": decision.audit_id, "found": find(text)})
 
 
 @get("/dashboard/agents", dependencies={"user": Provide(kv.human)})

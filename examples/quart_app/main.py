@@ -22,7 +22,7 @@ kv = kavach_quart(get_kavach, resolve_user=dev_user("alice"), grantable=["read:r
 app = Quart(__name__)
 kv.init_app(app)
 app.register_blueprint(kv.well_known)
-app.asgi_app = kv.Guard(app.asgi_app, protect=["/dashboard/:path*"], login="/login")
+app.asgi_app = kv.Guard(app.asgi_app, protect=["/dashboard/:path*"], login="/login")  # type: ignore[method-assign]
 
 
 @app.post("/agents/default")

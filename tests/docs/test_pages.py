@@ -7,6 +7,7 @@ import inspect
 import re
 import shlex
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import CodeType
 from typing import Any
 
@@ -48,6 +49,8 @@ async def test_python_runs_from_the_first_snippet_to_the_last(page: Path) -> Non
         for value in names.values():
             if isinstance(value, Kavach | LazyKavach):
                 await value.close()
+            elif isinstance(value, TemporaryDirectory):
+                value.cleanup()  # otherwise its warning comes when it is collected, in whichever test that is
 
 
 @every_page

@@ -20,7 +20,7 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     kv.init_app(app)
     app.register_blueprint(kv.well_known)
     if guard is not None:
-        app.asgi_app = kv.Guard(app.asgi_app, **guard)  # type: ignore[assignment,arg-type,method-assign]
+        app.asgi_app = kv.Guard(app.asgi_app, **guard)  # type: ignore[method-assign]
 
     @app.route("/whoami", methods=["GET", "POST"])
     @kv.identity

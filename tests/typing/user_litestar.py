@@ -1,0 +1,43 @@
+"""A Litestar app as its author writes it, clean under mypy and pyright in strict mode. Only type checkers read it."""
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+
+from typing import Any, assert_type
+
+from litestar import Litestar, Request, WebSocket, get, websocket
+from litestar.di import NamedDependency, Provide
+from litestar.params import SkipValidation
+
+from kavach_adapters import kavach_litestar
+from kavach_core import AgentIdentity, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
+
+kv = kavach_litestar(lazy_kavach(database="sqlite:///kavach.db"), grantable=["read:repos"])
+
+
+@get("/search", dependencies={"agent": Provide(kv.require("read:repos"))})
+async def search(agent: NamedDependency[AgentIdentity]) -> dict[str, str]:
+    """Guarded."""
+    return {"owner": agent.owner_id}
+
+
+@get("/me", dependencies={"human": Provide(kv.human)})
+async def me(request: Request[Any, Any, Any], human: NamedDependency[HumanIdentity]) -> dict[str, str]:
+    """For humans."""
+    assert_type(await kv.session(request), LiveSession | None)
+    return {"id": human.id}
+
+
+@get("/who", dependencies={"identity": Provide(kv.identity)})
+async def who(identity: NamedDependency[SkipValidation[Identity]]) -> dict[str, str]:
+    """For anyone known."""
+    return {"id": identity.id}
+
+
+@websocket("/ws", guards=[kv.agent.guard])
+async def ws(socket: WebSocket[Any, Any, Any]) -> None:
+    """A socket."""
+    await socket.accept()
+    assert_type(await kv.authorize(socket, "read:repos", {"n": 1}), Decision)
+
+
+app = kv.Guard(Litestar([kv.well_known, search, me, who, ws], plugins=[kv]), public=["/"], login="/login")
