@@ -170,7 +170,7 @@ def kavach_fastapi(
         grantable: The most a human may give to their agents over HTTP; without it humans create none.
         humans_from: Whom to ask first for the human, the `app` or Kavach's own `session`.
         mount: Where `router` is included.
-        recheck: Seconds after which an open socket or stream is verified again.
+        recheck: Seconds after which an open socket is verified again, and a stream where the guard is around the app.
     """
     edge = Edge(get_kavach, resolve_user=resolve_user, grantable=grantable, humans_from=humans_from, mount=mount)
     return KavachFastAPI(edge, recheck)
