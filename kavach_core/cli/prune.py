@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kavach_core.cli.opening import Target
 from kavach_core.cli.options import Database, PgBouncer, Project
 from kavach_core.cli.times import ago
+
+if TYPE_CHECKING:
+    from kavach_core.kavach import Kavach
 
 
 def prune(
@@ -17,7 +20,14 @@ def prune(
     project: Project = "default",
     pgbouncer: PgBouncer = False,
 ) -> None:
-    """Delete audit entries older than this, for good, in small transactions beside the running app."""
+    """Delete audit entries older than this, for good, in small transactions beside the running app.
+
+    Counters that nobody counted in for a day go as well.
+    """
     before = ago(older_than, field="--older-than")
-    deleted = Target(database, project, pgbouncer).run(lambda kavach: kavach.audit.prune(before=before))
-    typer.echo(f"Deleted {deleted} entries.")
+
+    async def delete(kavach: Kavach) -> int:
+        await kavach.limits.prune()
+        return await kavach.audit.prune(before=before)
+
+    typer.echo(f"Deleted {Target(database, project, pgbouncer).run(delete)} entries.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from kavach_core.capabilities.limits import keys, queries
+from kavach_core.primitives.clock import DAY
 from kavach_core.runtime import Runtime
+from kavach_core.store import Transaction
 
 
 class Limits:
@@ -20,3 +22,10 @@ class Limits:
         """
         window = await self._store.read(queries.find, self._project, keys.unknown(address))
         return window.hour
+
+    async def prune(self) -> int:
+        """Forget counters that nobody counted in for a day; they hold nothing that still counts. Returns how many."""
+        return await self._store.transact(self._prune)
+
+    async def _prune(self, tx: Transaction) -> int:
+        return await queries.prune(tx, self._project, tx.now - DAY)
