@@ -146,16 +146,20 @@ async def lifespan(app: Any) -> AsyncGenerator[None]:
 async def request(app: Any, path: str, headers: Mapping[str, str] | None = None, **scope: Any) -> tuple[int, Any]:
     """Send a GET with a scope of one's own, and give the status and the JSON of the answer."""
     sent: list[dict[str, Any]] = []
+    ended = asyncio.Event()
 
     messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> dict[str, Any]:
-        if not messages:
-            await asyncio.Event().wait()
-        return messages.pop()
+        if messages:
+            return messages.pop()
+        await ended.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            ended.set()
 
     asked = {**_scope(path, headers or {}), "type": "http", "method": "GET", "scheme": "http", **scope}
     await app(asked, receive, send)

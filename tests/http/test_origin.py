@@ -137,15 +137,19 @@ async def test_a_body_without_any_declared_length_counts_too(world: World) -> No
     """HTTP/2 needs neither Content-Length nor Transfer-Encoding."""
     sent: list[dict[str, Any]] = []
 
+    ended = asyncio.Event()
     messages = [{"type": "http.request", "body": json.dumps(AGENT).encode()}]
 
     async def receive() -> dict[str, Any]:
-        if not messages:
-            await asyncio.Event().wait()
-        return messages.pop()
+        if messages:
+            return messages.pop()
+        await ended.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            ended.set()
 
     headers = [(b"cookie", b"app_session=1"), (b"origin", ORIGIN.encode()), (b"content-type", b"text/plain")]
     scope = {"type": "http", "http_version": "2", "method": "POST", "path": "/api/kavach/agents", "headers": headers}
