@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, cast
 
-from kavach_core.api.edge import IDENTITY_KEY
+from kavach_core.api.identify import IDENTITY_KEY
 from kavach_core.api.operation import Reply
 from kavach_core.api.view import BodyReader, View
 from kavach_core.errors import BodyTooLarge, InvalidInput
@@ -21,8 +21,17 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _OWN_STATE: Final = "kavach.own_state"
 
 
-def view_of(scope: Scope, receive: Receive | None = None, params: MutableMapping[str, str] | None = None) -> View:
-    """The view of an HTTP or WebSocket scope. What is learnt about it is kept in the scope's state."""
+def view_of(
+    scope: Scope,
+    receive: Receive | None = None,
+    params: Mapping[str, object] | None = None,
+    *,
+    read: BodyReader | None = None,
+) -> View:
+    """The view of an HTTP or WebSocket scope. What is learnt about it is kept in the scope's state.
+
+    The body is read from `receive`, or by `read` where the framework may have done so before.
+    """
     client = scope.get("client")
     return View(
         method=cast(str, scope.get("method", "GET")),
@@ -31,9 +40,9 @@ def view_of(scope: Scope, receive: Receive | None = None, params: MutableMapping
         headers=scope["headers"],
         peer=client[0] if client else None,
         state=own_state(scope),
-        params=params or {},
+        params={name: str(part) for name, part in (params or {}).items()},
         is_websocket=scope["type"] == "websocket",
-        read=None if receive is None else body_reader(scope, receive),
+        read=read if receive is None else body_reader(scope, receive),
     )
 
 
@@ -87,14 +96,29 @@ async def send_reply(reply: Reply, receive: Receive, send: Send, *, head: bool =
 
 
 async def refuse_socket(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse a handshake: with a real answer where the server can send one, else by closing before it is accepted."""
+    """Refuse a handshake that nobody has received yet."""
     await receive()
-    if "websocket.http.response" in scope.get("extensions", {}):
-        start = {"type": "websocket.http.response.start", "status": reply.status, "headers": reply.all_headers()}
-        await send(start)
+    await refuse_handshake(reply, scope, send)
+
+
+async def refuse_handshake(reply: Reply, scope: Scope, send: Send) -> None:
+    """Refuse a handshake: with a real answer where the server can send one, else by closing before it is accepted."""
+    if can_answer_handshake(scope):
+        headers = reply.all_headers()
+        await send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "websocket.http.response.body", "body": reply.body})
     else:
         await send({"type": "websocket.close", "code": 4000 + reply.status, "reason": ""})
+
+
+def can_answer_handshake(scope: Scope) -> bool:
+    """Whether the server can refuse a handshake with an HTTP answer (ASGI's WebSocket Denial Response)."""
+    return "websocket.http.response" in (scope.get("extensions") or {})
+
+
+def text_headers(reply: Reply) -> list[tuple[str, str]]:
+    """The headers of a reply for a framework that takes them as text."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.all_headers()]
 
 
 async def _send_stream(stream: AsyncIterator[str], send: Send) -> None:

@@ -7,16 +7,13 @@ message. Nothing runs for an ordinary request: there is a timer only while somet
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
 from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, own_state, view_of
-from kavach_core.api import problems
+from kavach_adapters._watch import Close, Watch
 from kavach_core.api.edge import IDENTITY_KEY, Edge
-from kavach_core.api.view import View
-from kavach_core.errors import ConfigurationError, KavachError, Unauthenticated
+from kavach_core.errors import ConfigurationError
 
 #: Seconds between two looks at an open connection.
 RECHECK: Final = 30.0
@@ -28,9 +25,6 @@ _WATCHED: Final = "kavach.watched"
 
 _SOCKET_GONE: Final[Message] = {"type": "websocket.disconnect", "code": 1005, "reason": ""}
 _CLIENT_GONE: Final[Message] = {"type": "http.disconnect"}
-
-#: Closes a connection, with a code and a reason.
-Close = Callable[[int, str], Awaitable[None]]
 
 
 class Watched:
@@ -79,59 +73,6 @@ def checked(every: float) -> float:
     if not every > 0:
         raise ConfigurationError("recheck is a number of seconds, more than none.")
     return every
-
-
-class Watch:
-    """Asks again and again who is behind a connection, and ends it when the answer is another one, or none."""
-
-    def __init__(self, edge: Edge, view: View, every: float, end: Close) -> None:
-        self._edge = edge
-        self._view = view
-        self._every = every
-        self._end = end
-        self._known = view.state.get(IDENTITY_KEY)
-        self._timer: asyncio.TimerHandle | None = None
-        self._look: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Look once after the time given, and again for as long as all is well."""
-        self._timer = asyncio.get_running_loop().call_later(self._every, self._begin)
-
-    def cancel(self) -> None:
-        """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._look is not None:
-            self._look.cancel()
-
-    async def finished(self) -> None:
-        """Wait for a look under way."""
-        if self._look is not None:
-            await asyncio.wait((self._look,))
-
-    def _begin(self) -> None:
-        self._look = asyncio.create_task(self._look_again())
-
-    async def _look_again(self) -> None:
-        problem = await self._problem()
-        if problem is None:
-            self.start()
-        elif isinstance(problem, KavachError):
-            error = problems.for_clients(problem)
-            await self._end(problems.close_code(error), error.public_code)
-        else:
-            await self._end(4000 + problems.to_reply(problem).status, "INTERNAL_ERROR")
-
-    async def _problem(self) -> Exception | None:
-        """Why the connection may not go on. What cannot be told is a reason too: the gate fails closed."""
-        state = {key: value for key, value in self._view.state.items() if key != IDENTITY_KEY}
-        try:
-            now = await self._edge.identify(replace(self._view, state=state))
-        except Exception as error:
-            return error
-        if _who(now) != _who(self._known):
-            return Unauthenticated("This connection is no longer whose it was.")
-        return None
 
 
 class Listening:
@@ -243,7 +184,3 @@ class _Connection:
             # An app that listens stops when it hears that nobody is there. One that does not is cancelled.
             now = asyncio.get_running_loop().time()
             self._running.reschedule(now + _GRACE if was_listening else now)
-
-
-def _who(identity: object) -> tuple[type[object], object]:
-    return type(identity), getattr(identity, "id", None)

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, refuse_socket, send_reply, view_of
+from kavach_adapters._claims import with_claims, without_claims
 from kavach_adapters._connection import RECHECK, Watched
 from kavach_core.api import problems
 from kavach_core.api.edge import Edge, GetKavach
@@ -19,7 +20,7 @@ from kavach_core.api.operation import Reply
 from kavach_core.api.view import View
 from kavach_core.errors import CallerNotAllowed, ConfigurationError, Unauthenticated
 from kavach_core.primitives.path_patterns import PathPatterns
-from kavach_core.primitives.paths import PathRules, safe_next
+from kavach_core.primitives.paths import AlsoReads, PathRules, reads_no_more, safe_next
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity, ServiceIdentity
 
 _KINDS: Final[dict[str, type[object]]] = {"human": HumanIdentity, "agent": AgentIdentity, "service": ServiceIdentity}
@@ -39,6 +40,8 @@ class GuardMiddleware:
         login: str | None,
         allow: Sequence[str],
         prefixes: Sequence[str] = (),
+        also_reads: AlsoReads = reads_no_more,
+        forward: bool = False,
         recheck: float = RECHECK,
     ) -> None:
         unknown = set(allow) - _KINDS.keys()
@@ -50,12 +53,14 @@ class GuardMiddleware:
         self._app = Watched(app, edge, recheck)
         self._edge = edge
         self._login = login
+        self._forward = forward
         self._kinds = tuple(_KINDS[name] for name in allow)
         self._rules = PathRules(
             protect=None if protect is None else PathPatterns.parse(protect),
             public=None if public is None else PathPatterns.parse(public),
             exempt=PathPatterns.parse(exempt),
             prefixes=tuple(prefixes),
+            also_reads=also_reads,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,33 +71,32 @@ class GuardMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        scope = _without_identity_headers(scope)
+        scope = without_claims(scope)
         protected = self._rules.protects(scope["path"], scope.get("raw_path"), scope.get("root_path", ""))
         if not protected or _is_preflight(scope):
             await self._app(scope, receive, send)
             return
         view = view_of(scope)
-        reply = await self._refusal(view)
-        if reply is None:
-            await self._app(scope, receive, send)
+        admitted = await self._admit(view)
+        if not isinstance(admitted, Reply):
+            await self._app(with_claims(scope, admitted) if self._forward else scope, receive, send)
         elif view.is_websocket:
-            await refuse_socket(_varying(reply), scope, receive, send)
+            await refuse_socket(_varying(admitted), scope, receive, send)
         else:
-            await send_reply(_varying(reply), receive, send)
+            await send_reply(_varying(admitted), receive, send)
 
-    async def _refusal(self, view: View) -> Reply | None:
-        """Why this request may not pass, as an answer; None if it may."""
+    async def _admit(self, view: View) -> Identity | Reply:
+        """Who may pass, or the answer to who may not."""
         try:
-            self._check(view, await self._edge.identify(view))
+            return self._checked(view, await self._edge.identify(view))
         except Unauthenticated as error:
             if self._login is not None and _is_navigation(view):
                 return _to_login(self._login, view)
             return problems.to_reply(error)
         except Exception as error:
             return problems.to_reply(error)
-        return None
 
-    def _check(self, view: View, identity: Identity | None) -> None:
+    def _checked(self, view: View, identity: Identity | None) -> Identity:
         if identity is None:
             raise Unauthenticated("This needs a credential.")
         if not isinstance(identity, self._kinds):
@@ -100,6 +104,7 @@ class GuardMiddleware:
         if view.is_websocket:
             # A page of any site can open a socket here, cookies and all.
             self._edge.check_origin(view, identity)
+        return identity
 
 
 def _closing(get_kavach: GetKavach, send: Send) -> Send:
@@ -111,21 +116,6 @@ def _closing(get_kavach: GetKavach, send: Send) -> Send:
         await send(message)
 
     return wrapped
-
-
-def _without_identity_headers(scope: Scope) -> Scope:
-    """The scope without headers that claim an identity: those are for us to set, and a client's would be believed."""
-    headers = scope["headers"]
-    if not any(_claims_identity(name) for name, _ in headers):
-        return scope
-    return {**scope, "headers": [(name, value) for name, value in headers if not _claims_identity(name)]}
-
-
-def _claims_identity(name: bytes) -> bool:
-    if name[:1] not in b"xX":
-        return False
-    folded = name.lower().replace(b"_", b"-")
-    return folded == b"x-user-id" or folded.startswith(b"x-kavach-")
 
 
 def _is_preflight(scope: Scope) -> bool:

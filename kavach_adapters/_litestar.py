@@ -1,28 +1,21 @@
-"""The routes of Kavach in Litestar: views of its scopes, replies as its responses, and what its router misses."""
+"""Litestar's scopes as views, and replies as its responses."""
 
-# No postponed annotations here: Litestar reads the signatures of handlers as they are.
+from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import unquote
 
-from litestar import Request
+from litestar import Request, Response
 from litestar.exceptions import InternalServerException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
-from litestar.handlers import HTTPRouteHandler, route
-from litestar.openapi.spec import Operation as Described
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import Message, Scope
+from litestar.types import Scope
 
 from kavach_adapters._asgi import Scope as AnyScope
-from kavach_adapters._asgi import view_of
-from kavach_core.api import openapi
-from kavach_core.api.dispatch import run, run_unknown
-from kavach_core.api.edge import Edge
-from kavach_core.api.operation import Operation, Reply
-from kavach_core.api.table import TABLE
+from kavach_adapters._asgi import text_headers, view_of
+from kavach_core.api.operation import Reply
 from kavach_core.api.view import BodyReader, View
 from kavach_core.errors import BodyTooLarge, InvalidInput
 
@@ -32,88 +25,14 @@ AnyRequest = Request[Any, Any, Any]
 def scope_view(scope: Scope, read: BodyReader | None = None) -> View:
     """The view of a scope, with the path as it was sent: Litestar's has been tidied, and lacks the root path."""
     known = cast(AnyScope, scope)
-    view = view_of(known, params={name: str(part) for name, part in known.get("path_params", {}).items()})
-    raw = known.get("raw_path")
-    return replace(view, read=read, path=unquote(raw.decode("latin-1")) if raw else view.path)
+    view = view_of(known, params=known.get("path_params"), read=read)
+    raw: bytes | None = known.get("raw_path")
+    return replace(view, path=unquote(raw.decode("latin-1"))) if raw else view
 
 
-def operation_handlers(edge: Edge, table: Sequence[Operation]) -> list[HTTPRouteHandler]:
-    """A handler for each operation, and those for HEAD and OPTIONS."""
-    paths = dict.fromkeys(operation.path for operation in table)
-    return [
-        # First, because Litestar answers OPTIONS by itself for a path that has no handler for it yet.
-        *(_options_handler(table, path) for path in paths),
-        *(_handler(edge, operation, operation.method) for operation in table),
-        *(_handler(edge, operation, "HEAD") for operation in table if operation.method == "GET"),
-    ]
+def body_reader(request: AnyRequest) -> BodyReader:
+    """Read the body through Litestar, which may have done so for the app already."""
 
-
-class UnknownUnder:
-    """Puts Kavach's answer in the place of Litestar's own where nothing under the mount is for a path or method.
-
-    Litestar's router has no route for the rest of a prefix, and asks no middleware when it finds none.
-    """
-
-    def __init__(self, mount: str) -> None:
-        self._mount = mount
-
-    async def __call__(self, message: Message, scope: Scope) -> None:
-        """Change what is about to be sent."""
-        asked = cast(AnyScope, scope)
-        if asked["type"] != "http" or "route_handler" in asked:
-            return
-        below = self._below(asked)
-        if below is None:
-            return
-        reply = run_unknown(TABLE, below)
-        if message["type"] == "http.response.start":
-            message["status"], message["headers"] = reply.status, reply.all_headers()
-        elif message["type"] == "http.response.body":
-            is_last = not message.get("more_body", False)
-            message["body"] = reply.body if is_last and asked["method"] != "HEAD" else b""
-
-    def _below(self, scope: AnyScope) -> str | None:
-        """The path below the mount, or None for one that is elsewhere."""
-        root: str = scope.get("root_path", "")
-        path: str = scope["path"].split(root, maxsplit=1)[-1] if root else scope["path"]
-        if path == self._mount or path.startswith(f"{self._mount}/"):
-            return path[len(self._mount) :] or "/"
-        return None
-
-
-def _handler(edge: Edge, operation: Operation, method: str) -> HTTPRouteHandler:
-    async def handle(request: AnyRequest) -> ASGIResponse:
-        view = scope_view(request.scope, _reader(request))
-        reply = await run(edge, operation, view) if _is_exact(view, request) else run_unknown((), view.path)
-        return _to_response(reply, head=method == "HEAD")
-
-    handle.__name__ = operation.name
-
-    class Documented(Described):
-        def to_schema(self) -> dict[str, Any]:
-            return openapi.fragment(operation)
-
-    return route(
-        _typed(operation.path),
-        http_method=cast(Any, method),
-        operation_class=Documented,
-        operation_id=operation.name,
-        include_in_schema=method == operation.method,
-        request_max_body_size=operation.limit,
-        # The answer has its own; Litestar would give a DELETE 204, and refuse that a 204 has a body.
-        status_code=200,
-    )(handle)
-
-
-def _options_handler(table: Sequence[Operation], path: str) -> HTTPRouteHandler:
-    async def options(request: AnyRequest) -> ASGIResponse:
-        is_exact = _is_exact(scope_view(request.scope), request)
-        return _to_response(run_unknown(table if is_exact else (), path), head=False)
-
-    return route(_typed(path), http_method="OPTIONS", include_in_schema=False, status_code=200)(options)
-
-
-def _reader(request: AnyRequest) -> BodyReader:
     async def read(limit: int) -> bytes:
         try:
             return await request.body()
@@ -125,19 +44,22 @@ def _reader(request: AnyRequest) -> BodyReader:
     return read
 
 
-def _to_response(reply: Reply, *, head: bool) -> ASGIResponse:
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.all_headers()]
+def to_response(reply: Reply, *, head: bool = False) -> ASGIResponse:
+    """A reply as Litestar sends it, header by header."""
+    headers = text_headers(reply)
     if reply.stream is not None and not head:
         return ASGIStreamingResponse(iterator=reply.stream, status_code=reply.status, headers=dict(headers))
     body = b"" if head else reply.body
     return ASGIResponse(body=body, status_code=reply.status, headers=headers, is_head_response=head)
 
 
-def _is_exact(view: View, request: AnyRequest) -> bool:
-    """Whether the path is the one that was routed. Litestar takes `/agents/` and `//agents` for `/agents`."""
-    return view.path.endswith(request.scope["path"])
+class ErrorResponse(Response[bytes]):
+    """A reply as Litestar takes it from an error handler, which cannot return what is ready to be sent."""
 
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.body, status_code=reply.status)
+        self._reply = reply
 
-def _typed(path: str) -> str:
-    """The path of an operation as Litestar writes it: `{id:str}`."""
-    return path.replace("}", ":str}")
+    def to_asgi_response(self, app: object, request: AnyRequest, **_: Any) -> ASGIResponse:
+        """Give what is sent, as it is."""
+        return to_response(self._reply, head=request.method == "HEAD")

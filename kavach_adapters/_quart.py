@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
-from quart import Blueprint, Request, Response, Websocket, has_websocket_context, request
+from quart import Blueprint, Request, Response, Websocket, has_websocket_context, request, websocket
 from quart.routing import QuartRule
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
 
-from kavach_adapters._asgi import Scope, view_of
+from kavach_adapters._asgi import Scope, text_headers, view_of
+from kavach_adapters._refusals import note_refusal
 from kavach_core.api.dispatch import run, run_unknown
 from kavach_core.api.edge import Edge
 from kavach_core.api.operation import Operation, Reply
+from kavach_core.api.problems import to_reply
 from kavach_core.api.table import TABLE
 from kavach_core.api.view import BodyReader, View
 from kavach_core.errors import BodyTooLarge, InvalidInput
@@ -23,15 +24,20 @@ from kavach_core.errors import BodyTooLarge, InvalidInput
 Connection = Request | Websocket
 
 
+def current() -> Connection:
+    """The request or socket that is being served."""
+    return websocket if has_websocket_context() else request
+
+
 def connection_view(connection: Connection, read: BodyReader | None = None) -> View:
     """The view of a request or WebSocket."""
-    params = {name: str(part) for name, part in (connection.view_args or {}).items()}
-    return replace(view_of(scope_of(connection), params=params), read=read)
+    return view_of(_scope(connection), params=connection.view_args, read=read)
 
 
-def scope_of(connection: Connection) -> Scope:
-    """The scope of a connection, without the narrow types of another server."""
-    return cast(Scope, connection.scope)
+def answer(error: Exception) -> Response:
+    """Answer a request with an error. A socket is refused with it, or closed with its code, once this is returned."""
+    note_refusal(_scope(current()), error)
+    return to_response(to_reply(error))
 
 
 def to_response(reply: Reply) -> Response:
@@ -39,9 +45,7 @@ def to_response(reply: Reply) -> Response:
     is_head = not has_websocket_context() and request.method == "HEAD"
     response = Response(reply.stream if reply.stream is not None and not is_head else b"" if is_head else reply.body)
     response.status_code = reply.status
-    response.headers = Headers(
-        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.all_headers()]
-    )
+    response.headers = Headers(text_headers(reply))
     response.timeout = None
     return response
 
@@ -65,6 +69,11 @@ def add_operations(blueprint: Blueprint, edge: Edge, table: Sequence[Operation])
             provide_automatic_options=False,
             merge_slashes=False,
         )
+
+
+def _scope(connection: Connection) -> Scope:
+    """The scope of a connection, without the narrow types of another server."""
+    return cast(Scope, connection.scope)
 
 
 def _operation_view(edge: Edge, operation: Operation) -> Callable[..., Awaitable[Response]]:

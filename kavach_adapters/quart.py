@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast
 
-from quart import Blueprint, Quart, Response, has_websocket_context, request, websocket
+from quart import Blueprint, Quart, Response
 
+from kavach_adapters._adapter import Adapter, Establish, GuardOptions, Options, Who
 from kavach_adapters._asgi import ASGIApp
-from kavach_adapters._connection import RECHECK, Watched, checked
-from kavach_adapters._guard import GuardMiddleware
-from kavach_adapters._quart import Connection, add_operations, connection_view, mount_blueprint, scope_of, to_response
-from kavach_core.api import problems
+from kavach_adapters._connection import RECHECK, Watched
+from kavach_adapters._quart import Connection, add_operations, answer, connection_view, current, mount_blueprint
+from kavach_adapters._refusals import SocketRefusals
 from kavach_core.api.document import WELL_KNOWN
-from kavach_core.api.edge import Edge, GetKavach, Grantable, HumansFrom, ResolveUser, split_permission
+from kavach_core.api.edge import Edge, GetKavach, Requirement
 from kavach_core.api.view import View
-from kavach_core.capabilities.authorize import Decision
-from kavach_core.capabilities.sessions import LiveSession
 from kavach_core.errors import KavachError
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Who = TypeVar("Who")
 #: An ASGI app, in whatever types its framework writes that.
 App = TypeVar("App", bound=Callable[..., Awaitable[None]])
 #: A view that takes who is asking before its own arguments, and the one that Quart calls.
@@ -31,12 +28,11 @@ Inner = Callable[Concatenate[Who, P], Awaitable[R]]
 Outer = Callable[P, Coroutine[Any, Any, R | Response]]
 
 
-class KavachQuart:
+class KavachQuart(Adapter[Connection]):
     """One mount of Kavach in a Quart app. Nothing is opened when it is made."""
 
     def __init__(self, edge: Edge, recheck: float = RECHECK) -> None:
-        self._edge = edge
-        self._recheck = checked(recheck)
+        super().__init__(edge, recheck)
         #: Everything under `/api/kavach`, or wherever `mount` says; `init_app` registers it.
         self.blueprint = mount_blueprint(edge)
         #: For `app.register_blueprint(kv.well_known)`: documents that belong at the root.
@@ -47,36 +43,15 @@ class KavachQuart:
         """Register the routes, verify what stays open again, and close Kavach when the app shuts down."""
         app.register_blueprint(self.blueprint)
         app.after_serving(self._edge.get_kavach.close)
-        watched = Watched(cast(ASGIApp, app.asgi_app), self._edge, self._recheck)
+        watched = Watched(SocketRefusals(cast(ASGIApp, app.asgi_app)), self._edge, self._recheck)
         app.asgi_app = cast(Any, watched)  # type: ignore[method-assign]
 
-    def Guard(  # noqa: N802 - it is called like a class, as in the other frameworks
-        self,
-        app: App,
-        *,
-        protect: Sequence[str] | None = None,
-        public: Sequence[str] | None = None,
-        login: str | None = None,
-        allow: Sequence[str] = ("human",),
-        prefixes: Sequence[str] = (),
-    ) -> App:
-        """Protect paths: those in `protect`, or all but those in `public`. Browsers without a session go to `login`.
+    def Guard(self, app: App, **options: Unpack[GuardOptions]) -> App:  # noqa: N802 - as in the other frameworks
+        """Protect paths: `app.asgi_app = kv.Guard(app.asgi_app, protect=[...])`, or `public=[...]` for all but those.
 
-        It goes around the app: `app.asgi_app = kv.Guard(app.asgi_app, protect=[...])`. `allow` says who is let in:
-        human, agent, service. `prefixes` are root paths that the server does not tell. Raises `ConfigurationError` for
-        a pattern it cannot read.
+        Browsers without a session go to `login`. Raises `ConfigurationError` for a pattern it cannot read.
         """
-        guard = GuardMiddleware(
-            cast(ASGIApp, app),
-            self._edge,
-            protect=protect,
-            public=public,
-            login=login,
-            allow=allow,
-            prefixes=prefixes,
-            recheck=self._recheck,
-        )
-        return cast(App, guard)
+        return cast(App, self._guarded(cast(ASGIApp, app), options))
 
     def identity(self, view: Inner[Identity, P, R]) -> Outer[P, R]:
         """Hand the view whoever is asking: a human, an agent or a service."""
@@ -92,72 +67,46 @@ class KavachQuart:
 
     def require(self, permission: str) -> Callable[[Inner[AgentIdentity, P, R]], Outer[P, R]]:
         """Hand the view the agent that is asking, verified, authorized for `"action:resource"` and recorded."""
-        split_permission(permission)
+        requirement = Requirement(self._edge, permission)
 
         def decorate(view: Inner[AgentIdentity, P, R]) -> Outer[P, R]:
-            return _with(lambda seen: self._edge.require(seen, permission), view)
+            return _with(requirement, view)
 
         return decorate
 
     async def current_identity(self) -> Identity | None:
         """Return who is asking, or None if nobody says who they are. Raises as `Edge.identify`."""
-        return await self._edge.identify(connection_view(_current()))
+        return await self._edge.identify(connection_view(current()))
 
-    async def session(self, connection: Connection) -> LiveSession | None:
-        """Return the live Kavach session behind a request, or None."""
-        return await self._edge.session(connection_view(connection))
+    async def answer_error(self, error: Exception) -> Response:
+        """Answer what the app's own code gets from Kavach: `app.register_error_handler(KavachError, kv.answer_error)`.
 
-    async def authorize(
-        self, connection: Connection, permission: str, arguments: Mapping[str, object] | None = None
-    ) -> Decision:
-        """Decide and record one more call of the agent behind a connection, such as a message on its socket."""
-        return await self._edge.authorize(connection_view(connection), permission, arguments)
+        A request gets the error body. A socket is refused with it, or closed with its code.
+        """
+        return answer(error)
+
+    def _view(self, connection: Connection) -> View:
+        return connection_view(connection)
 
 
-def kavach_quart(
-    get_kavach: GetKavach,
-    *,
-    resolve_user: ResolveUser | None = None,
-    grantable: Grantable | None = None,
-    humans_from: HumansFrom = "app",
-    mount: str = "/api/kavach",
-    recheck: float = RECHECK,
-) -> KavachQuart:
+def kavach_quart(get_kavach: GetKavach, *, recheck: float = RECHECK, **options: Unpack[Options]) -> KavachQuart:
     """Make the blueprint, guard and decorators of one Kavach for a Quart app.
 
     Args:
         get_kavach: What `lazy_kavach(...)` returned.
-        resolve_user: Names the human behind a request by the auth the app already has, or nobody.
-        grantable: The most a human may give to their agents over HTTP; without it humans create none.
-        humans_from: Whom to ask first for the human, the `app` or Kavach's own `session`.
-        mount: The path that `blueprint` is under.
         recheck: Seconds after which an open socket or stream is verified again.
+        options: `resolve_user`, `grantable`, `humans_from` and `mount`, as `Options` describes them.
     """
-    edge = Edge(get_kavach, resolve_user=resolve_user, grantable=grantable, humans_from=humans_from, mount=mount)
-    return KavachQuart(edge, recheck)
+    return KavachQuart(Edge(get_kavach, **options), recheck)
 
 
-def _with(establish: Callable[[View], Awaitable[Who]], view: Inner[Who, P, R]) -> Outer[P, R]:
+def _with(establish: Establish[Who], view: Inner[Who, P, R]) -> Outer[P, R]:
     @wraps(view)
     async def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | Response:
         try:
-            who = await establish(connection_view(_current()))
+            who = await establish(connection_view(current()))
         except KavachError as error:
-            # None only for a socket that was closed, whose views return nothing anyway.
-            return cast(Response, await _refuse(error))
+            return answer(error)
         return await view(who, *args, **kwargs)
 
     return wrapped
-
-
-async def _refuse(cause: KavachError) -> Response | None:
-    """Answer a request with the error; refuse a handshake with it."""
-    error = problems.for_clients(cause)
-    if has_websocket_context() and "websocket.http.response" not in scope_of(websocket).get("extensions", {}):
-        await websocket.close(problems.close_code(error), error.public_code)
-        return None
-    return to_response(problems.to_reply(error))
-
-
-def _current() -> Connection:
-    return websocket if has_websocket_context() else request

@@ -14,6 +14,7 @@ from kavach_adapters.custom import (
     TABLE,
     WELL_KNOWN,
     ASGIApp,
+    Browser,
     Edge,
     GetKavach,
     GuardMiddleware,
@@ -89,6 +90,10 @@ class KavachASGI:
     async def session(self, scope: Scope) -> LiveSession | None:
         """Return the live Kavach session behind a request, or None."""
         return await self._edge.session(view_of(scope))
+
+    def browser(self, scope: Scope) -> Browser:
+        """The browser a request came from; `browser_cookie(config, browser)` is the header that names a new one."""
+        return self._edge.browser(view_of(scope))
 
     async def authorize(self, scope: Scope, permission: str, arguments: Mapping[str, object] | None = None) -> Decision:
         """Decide and record one more call of the agent behind a connection, such as a message on its socket."""

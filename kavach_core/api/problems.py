@@ -35,36 +35,29 @@ def status_of(error: KavachError) -> int:
     return next(_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS)
 
 
-def close_code(error: KavachError) -> int:
-    """The WebSocket close code of an error, from RFC 6455's private range: 4401 for 401, and so on."""
-    return 4000 + status_of(error)
-
-
 def to_reply(error: Exception) -> Reply:
     """The answer for any exception. The text of one that is not ours never leaves the server: it is logged."""
     if not isinstance(error, KavachError):
         _log.error("unexpected error", exc_info=error)
         return _reply(500, "INTERNAL_ERROR", "Something went wrong here.", {}, ())
-    error = for_clients(error)
+    error = _for_clients(error)
     return _reply(status_of(error), error.public_code, error.message, error.details, _headers(error))
 
 
-def for_clients(error: KavachError) -> KavachError:
+def to_close(error: Exception) -> tuple[int, str]:
+    """The close code and reason of a socket for any exception: 4000 and its status (RFC 6455, 7.4.2), and its code."""
+    if not isinstance(error, KavachError):
+        return 4000 + to_reply(error).status, "INTERNAL_ERROR"
+    error = _for_clients(error)
+    return 4000 + status_of(error), error.public_code
+
+
+def _for_clients(error: KavachError) -> KavachError:
     """The error as clients of an app may see it: what only its authors should know is logged instead."""
     if not isinstance(error, _PRIVATE):
         return error
     _log.error("%s: %s", error.code, error.message)
     return errors.Unavailable("This service is not configured to run.", retry_after=60)
-
-
-def body_of(error: KavachError) -> dict[str, object]:
-    """The body of an error as a value, for frameworks that render themselves."""
-    return {"error": {"code": error.public_code, "message": error.message, "details": error.details}}
-
-
-def headers_of(error: KavachError) -> dict[str, str]:
-    """The headers of an error, for frameworks that render themselves."""
-    return {name.decode(): value.decode() for name, value in _headers(error)}
 
 
 def _headers(error: KavachError) -> tuple[tuple[bytes, bytes], ...]:

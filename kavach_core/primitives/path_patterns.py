@@ -56,7 +56,7 @@ def split(path: str) -> Segments:
 
 
 def fold(segments: Segments) -> Segments:
-    """Segments with the differences removed that case and Unicode's compatible forms make."""
+    """Segments without the differences that case, Unicode's compatible forms, and dots and spaces at the end make."""
     return tuple(map(_fold, segments))
 
 
@@ -155,6 +155,8 @@ def _literal(pattern: str, segment: str) -> str:
 
 
 def _fold(segment: str) -> str:
+    # Windows opens a file by its name with dots and spaces at the end, too.
+    segment = segment.rstrip(" .") or segment
     return segment.casefold() if segment.isascii() else unicodedata.normalize("NFKC", segment).casefold()
 
 

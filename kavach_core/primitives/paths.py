@@ -7,12 +7,15 @@ regular expressions on what a client sent. What happens to a protected path is l
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from kavach_core.errors import ConfigurationError
 from kavach_core.primitives.path_patterns import PathPatterns, Segments, fold, split
+
+#: What one router alone takes a path for, besides what all do.
+AlsoReads = Callable[[str], Iterable[str]]
 
 MAX_PATH = 1024
 MAX_NEXT = 2048
@@ -25,18 +28,25 @@ _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))
 _NOT_QUOTED = "/!$&'()*+,;=:@"
 
 
+def reads_no_more(path: str) -> Iterable[str]:
+    """The `AlsoReads` of routers that take a path for nothing that others do not."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathRules:
     """Which paths need an identity: those that `protect` matches, or all but those that `public` matches.
 
     Exactly one of the two is given. `exempt` paths (the login page, the mount) need none. Patterns are written as
     routes are, without root path; `prefixes` are further root paths, which the app knows and the scope does not say.
+    `also_reads` is for a router with ways of its own.
     """
 
     protect: PathPatterns | None = None
     public: PathPatterns | None = None
     exempt: PathPatterns = field(default_factory=PathPatterns)
     prefixes: tuple[str, ...] = ()
+    also_reads: AlsoReads = reads_no_more
     _known: dict[tuple[str, str], bool] = field(
         default_factory=dict[tuple[str, str], bool], init=False, repr=False, compare=False
     )
@@ -56,7 +66,7 @@ class PathRules:
         return protected
 
     def _decide(self, path: str, raw_path: bytes | None, root_path: str) -> bool:
-        found = readings(path, raw_path, root_path, self.prefixes)
+        found = readings(path, raw_path, root_path, self.prefixes, self.also_reads)
         if not found:
             return True
         roots = [split(root) for root in _roots(root_path, self.prefixes)]
@@ -76,7 +86,13 @@ class PathRules:
         self._known[key] = protected
 
 
-def readings(path: str, raw_path: bytes | None, root_path: str, prefixes: Sequence[str] = ()) -> tuple[Segments, ...]:
+def readings(
+    path: str,
+    raw_path: bytes | None,
+    root_path: str,
+    prefixes: Sequence[str] = (),
+    also_reads: AlsoReads = reads_no_more,
+) -> tuple[Segments, ...]:
     """Every way to read the target of a scope, as segments in the case they came in.
 
     There is none for a path over 1,024 characters, or for one that reads in more than 64 ways before its dots and
@@ -85,10 +101,10 @@ def readings(path: str, raw_path: bytes | None, root_path: str, prefixes: Sequen
     if len(path) > MAX_PATH or (raw_path is not None and len(raw_path) > _MAX_RAW):
         return ()
     roots = _roots(root_path, prefixes)
-    if not roots and _is_plain(path, raw_path):
+    if not roots and _is_plain(path, raw_path) and not tuple(also_reads(path)):
         return (split(path),)
     raw = None if raw_path is None else _without_query(raw_path).decode("utf-8", "replace")
-    spellings = _spellings([path] if raw is None else [path, unquote(raw)], roots)
+    spellings = _spellings([path] if raw is None else [path, unquote(raw)], roots, also_reads)
     if not spellings:
         return ()
     splits = [split(spelling) for spelling in spellings]
@@ -156,14 +172,14 @@ def _below(roots: Iterable[Segments], segments: Segments) -> Iterator[Segments]:
             yield segments[len(root) :]
 
 
-def _spellings(texts: Iterable[str], roots: Sequence[str]) -> set[str]:
+def _spellings(texts: Iterable[str], roots: Sequence[str], also_reads: AlsoReads) -> set[str]:
     """Close `texts` under every rewriting, in any order; give none if that makes too many."""
     # The root path is taken away once at most: what looks like it further on is the path's own.
     waiting = [(text, False) for text in texts]
     seen = set(waiting)
     while waiting and len(seen) <= _MAX_SPELLINGS:
         text, is_below = waiting.pop()
-        found = [(rewritten, is_below) for rewritten in _rewritten(text)]
+        found = [(rewritten, is_below) for rewritten in (*_rewritten(text), *also_reads(text))]
         if not is_below:
             found += [(rest, True) for rest in _without_roots(text, roots)]
         waiting += (state for state in found if state not in seen)
@@ -181,8 +197,14 @@ def _rewritten(text: str) -> Iterator[str]:
             yield text.partition(mark)[0]
     if ";" in text:
         yield "/".join(segment.partition(";")[0] for segment in text.split("/"))
+        before, slash, last = text.rpartition("/")
+        yield before + slash + last.partition(";")[0]
     if "//" in text:
         yield _without_authority(text)
+    if not text.startswith("/"):
+        # Parsers of whole URLs drop spaces in front, and need no slashes after a scheme.
+        yield text.lstrip()
+        yield _without_scheme(text)
     if _has_controls(text):
         yield text.translate(_CONTROLS)
 
@@ -197,6 +219,11 @@ def _without_authority(text: str) -> str:
             return text
     _, slash, path = rest.partition("/")
     return slash + path
+
+
+def _without_scheme(text: str) -> str:
+    scheme, colon, rest = text.partition(":")
+    return rest if colon and "/" not in scheme else text
 
 
 def _without_roots(text: str, roots: Sequence[str]) -> Iterator[str]:

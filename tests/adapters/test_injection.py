@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from kavach_core import Agent
-from tests.adapters.asgi import request, socket
+from tests.adapters.asgi import request, socket, stream
 from tests.capabilities.support import limited
+from tests.http.live import live
 from tests.http.world import Headers, OpenWorld, World, bearer, error_of
 
 #: For each verb, what each caller gets: a kind of identity, or the status of the refusal.
@@ -46,8 +52,17 @@ async def test_on_websockets_each_verb_lets_in_whom_it_names(world: World, can_a
             async with socket(world.app, f"/ws/{verb}", headers, can_answer=can_answer) as opened:
                 got = (await opened.json())["kind"] if opened.refused is None else opened.refused
                 assert got == expected[name], (verb, name)
-                if opened.body is not None:
-                    assert set(opened.body["error"]) == {"code", "message", "details"}
+                assert (opened.body is not None) == (can_answer and opened.refused is not None)
+                assert opened.body is None or set(opened.body["error"]) == {"code", "message", "details"}
+
+
+async def test_on_a_server_a_refused_handshake_is_an_http_answer_with_the_error(world: World) -> None:
+    async with live(world.app) as url:
+        for headers, expected in (({}, (401, "UNAUTHENTICATED")), (await world.human(), (403, "CALLER_NOT_ALLOWED"))):
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(f"{url.replace('http', 'ws')}/ws/agent", additional_headers=headers, proxy=None)
+            answer = refused.value.response
+            assert (answer.status_code, json.loads(answer.body or b"")["error"]["code"]) == expected
 
 
 async def test_a_page_of_another_site_opens_no_socket_as_the_user(world: World) -> None:
@@ -86,6 +101,20 @@ async def test_each_message_of_a_socket_can_be_decided(world: World) -> None:
         async with socket(world.app, "/ws/each", bad) as opened:
             await opened.send("read:repos")
             assert await opened.json() == {"code": "MALFORMED_CREDENTIAL"}
+
+
+async def test_each_server_sent_event_can_be_decided(world: World) -> None:
+    agent = await world.agent("read:repos")
+    asgi = {"version": "3.0", "spec_version": "2.3"}
+    async with stream(world.app, "/events", bearer(agent.token), asgi=asgi) as opened:
+        await world.kavach.agents.revoke(agent.id)
+        await asyncio.wait_for(opened.ended.wait(), 5)
+    told = b"".join(opened.chunks).decode().split()[1::2]
+    assert told[0] == "ALLOWED" and told.index("AGENT_REVOKED") == len(told) - 1
+    assert [entry.code for entry in await world.kavach.audit.query()][::-1] == told
+    answer = await world.visit("GET", "/events")
+    assert answer.text == "data: MALFORMED_CREDENTIAL\n\n"
+    assert answer.headers["content-type"].startswith("text/event-stream")
 
 
 async def test_the_identity_travels_in_the_scope_and_shows_in_the_frameworks_own_state(open_world: OpenWorld) -> None:

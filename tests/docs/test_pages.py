@@ -6,9 +6,10 @@ import ast
 import inspect
 import re
 import shlex
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 import pytest
@@ -35,9 +36,12 @@ def somewhere_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @every_page
-async def test_python_runs_from_the_first_snippet_to_the_last(page: Path) -> None:
+async def test_python_runs_from_the_first_snippet_to_the_last(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All snippets of a page share their names, and may await; tests that a page shows are run as tests."""
-    names: dict[str, Any] = {"__name__": "page"}
+    # A module that can be found: Litestar looks up there what the annotations of a handler mean.
+    module = ModuleType("page")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    names: dict[str, Any] = vars(module)
     try:
         for block in blocks(page):
             if block.language == "python":

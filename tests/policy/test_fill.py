@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kavach_core.api.edge import fill
+from kavach_core.api.route_permission import fill
 from kavach_core.errors import InvalidInput
 
 

@@ -102,6 +102,11 @@ class TestEveryReading:
                     "//host/dashboard", "http:%2F%2Fhost/dashboard",
                 ],
                 "no leading slash": ["dashboard", "dashboard/a", "Users/7/keys"],
+                "URLs in part": [
+                    "x:/dashboard", "http:/dashboard", "http:dashboard", "%20/dashboard", "%09%20//host/dashboard",
+                    "http://host/Users/;x/keys;y",
+                ],
+                "names on Windows": ["/dashboard.", "/dashboard%20", "/dashboard. ./a", "/Users/7/keys.. "],
                 "dot segments": [
                     "/./dashboard", "/x/../dashboard", "/dashboard/../x", "/../dashboard", "/%2e%2e/dashboard",
                     "/x%2F..%2Fdashboard", "/dashboard/.", "/Users/x//../7/keys", "/a//../../dashboard",
@@ -141,6 +146,16 @@ class TestEveryReading:
         assert protects(prefixed, "/gw/v1/dashboard", root_path="/gw")
         assert not protects(prefixed, "/v1/about")
 
+    def test_what_one_router_alone_makes_of_a_path_is_a_reading_too(self) -> None:
+        loose = PathRules(
+            protect=PROTECTED.protect, also_reads=lambda path: ["/dashboard/a"] if path == "/dashboarda" else []
+        )
+        for target in ("/dashboarda", "/dashboard%61", "/gw/dashboarda"):
+            assert protects(loose, target, root_path="/gw"), target
+            assert not protects(PROTECTED, target, root_path="/gw"), target
+        assert protects(loose, "/dashboarda")
+        assert not protects(loose, "/dashboardb")
+
     def test_a_raw_path_that_says_more_than_the_path_is_read_too(self) -> None:
         assert protects(PROTECTED, "/Users/a%2Fb/keys"), "for a router that splits first and decodes after"
         assert PROTECTED.protects("/about", b"/dashboard", "")
@@ -163,7 +178,8 @@ class TestEveryReading:
         "target",
         [
             "/", "/about", "/dashboards", "/my-dashboard", "/x/dashboard", "/Users/7", "/Users/7/8/keys",
-            "/.well-known/x", "/search/what%3F", "/wiki/C%23", "/wiki/Über", "/a;b/c%5Cd", "/files/100%25.txt", "/go/http://example.com/x",
+            "/.well-known/x", "/a:/dashboard", "/%20/dashboard",
+            "/search/what%3F", "/wiki/C%23", "/wiki/Über", "/a;b/c%5Cd", "/files/100%25.txt", "/go/http://example.com/x",
         ],
     )  # fmt: skip
     def test_other_paths_stay_open(self, target: str) -> None:

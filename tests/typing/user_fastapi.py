@@ -8,8 +8,9 @@ from typing import Annotated, assert_type
 from fastapi import Depends, FastAPI, Request, WebSocket
 
 from kavach_adapters import kavach_fastapi
-from kavach_core import AgentIdentity, Decision, HumanIdentity, Identity, LiveSession, Permission, lazy_kavach
+from kavach_core import AgentIdentity, Browser, Decision, HumanIdentity, Identity, LiveSession, Permission, lazy_kavach
 from kavach_core.api.view import View
+from kavach_core.errors import KavachError
 from kavach_core.resolvers import dev_user
 
 
@@ -30,6 +31,7 @@ other = kavach_fastapi(get_kavach, resolve_user=dev_user("alice"), grantable=["*
 app = FastAPI()
 app.include_router(kv.router, prefix="/api/kavach")
 app.include_router(kv.well_known)
+app.add_exception_handler(KavachError, kv.answer_error)
 app.add_middleware(kv.Guard, protect=["/dashboard/:path*"], login="/login", allow=("human", "agent"))
 
 
@@ -43,6 +45,7 @@ async def search(agent: Annotated[AgentIdentity, Depends(kv.require("read:repos"
 async def me(request: Request, human: Annotated[HumanIdentity, Depends(kv.human)]) -> str:
     """For humans."""
     assert_type(await kv.session(request), LiveSession | None)
+    assert_type(kv.browser(request), Browser)
     return human.id
 
 

@@ -9,7 +9,8 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
 
 from kavach_adapters import kavach_litestar
-from kavach_core import AgentIdentity, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
+from kavach_core import AgentIdentity, Browser, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
+from kavach_core.errors import KavachError
 
 kv = kavach_litestar(lazy_kavach(database="sqlite:///kavach.db"), grantable=["read:repos"])
 
@@ -24,6 +25,7 @@ async def search(agent: NamedDependency[AgentIdentity]) -> dict[str, str]:
 async def me(request: Request[Any, Any, Any], human: NamedDependency[HumanIdentity]) -> dict[str, str]:
     """For humans."""
     assert_type(await kv.session(request), LiveSession | None)
+    assert_type(kv.browser(request), Browser)
     return {"id": human.id}
 
 
@@ -40,4 +42,7 @@ async def ws(socket: WebSocket[Any, Any, Any]) -> None:
     assert_type(await kv.authorize(socket, "read:repos", {"n": 1}), Decision)
 
 
-app = kv.Guard(Litestar([kv.well_known, search, me, who, ws], plugins=[kv]), public=["/"], login="/login")
+inner = Litestar([kv.well_known, search, me, who, ws], plugins=[kv], exception_handlers={KavachError: kv.answer_error})
+app = kv.Guard(inner, public=["/"], login="/login")
+kv.Guard(inner, publc=["/"])  # type: ignore[call-arg]
+kavach_litestar(lazy_kavach(), grantible=["*:*"])  # type: ignore[call-arg]

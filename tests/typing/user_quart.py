@@ -9,13 +9,15 @@ from typing import assert_type
 from quart import Quart, request, websocket
 
 from kavach_adapters import kavach_quart
-from kavach_core import AgentIdentity, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
+from kavach_core import AgentIdentity, Browser, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
+from kavach_core.errors import KavachError
 
 kv = kavach_quart(lazy_kavach(database="sqlite:///kavach.db"), grantable=["read:repos"])
 
 app = Quart(__name__)
 kv.init_app(app)
 app.register_blueprint(kv.well_known)
+app.register_error_handler(KavachError, kv.answer_error)
 app.asgi_app = kv.Guard(app.asgi_app, public=["/"], login="/login")  # type: ignore[method-assign]
 
 
@@ -31,6 +33,7 @@ async def search(agent: AgentIdentity, name: str) -> dict[str, str]:
 async def me(human: HumanIdentity) -> dict[str, str]:
     """For humans."""
     assert_type(await kv.session(request), LiveSession | None)
+    assert_type(kv.browser(request), Browser)
     return {"id": human.id}
 
 

@@ -14,7 +14,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from kavach_adapters import kavach_starlette
-from kavach_core import AgentIdentity, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
+from kavach_core import AgentIdentity, Browser, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
+from kavach_core.errors import KavachError
 
 kv = kavach_starlette(lazy_kavach(database="sqlite:///kavach.db"), grantable=["read:repos"])
 
@@ -29,7 +30,10 @@ async def search(request: Request, agent: AgentIdentity) -> JSONResponse:
 async def me(request: Request, human: HumanIdentity) -> JSONResponse:
     """For humans."""
     assert_type(await kv.session(request), LiveSession | None)
-    return JSONResponse({"id": human.id, "session": human.session_id})
+    assert_type(kv.browser(request), Browser)
+    response = JSONResponse({"id": human.id, "session": human.session_id})
+    kv.browser(request).set_on(response)
+    return response
 
 
 @kv.identity
@@ -62,5 +66,6 @@ app = Starlette(
         WebSocketRoute("/ws", ws),
     ],
     middleware=[Middleware(kv.Guard, public=["/", "/static/:path*"], login="/login")],
+    exception_handlers={KavachError: kv.answer_error},
     lifespan=kv.lifespan,
 )

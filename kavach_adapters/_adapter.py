@@ -1,0 +1,109 @@
+"""What every adapter is made with, and the verbs that are the same code in all of them.
+
+An adapter has, in this order: its routes in the framework's own type, `well_known`, `Guard`, `identity`, `human`,
+`agent`, `require(permission)`, `session(connection)`, `browser(connection)`, `authorize(connection, permission)` and
+`answer_error`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, TypedDict, TypeVar
+
+from kavach_adapters._asgi import ASGIApp
+from kavach_adapters._connection import RECHECK, checked
+from kavach_adapters._guard import GuardMiddleware
+from kavach_core.api.edge import Edge, Grantable, HumansFrom, ResolveUser
+from kavach_core.api.view import View
+from kavach_core.capabilities.authorize import Decision
+from kavach_core.capabilities.sessions import LiveSession
+from kavach_core.errors import KavachError
+from kavach_core.primitives.browser import Browser
+from kavach_core.primitives.paths import AlsoReads, reads_no_more
+
+Connection = TypeVar("Connection")
+Who = TypeVar("Who")
+#: Tells who is asking, or raises.
+Establish = Callable[[View], Awaitable[Who]]
+
+
+class Options(TypedDict, total=False):
+    """What `kavach_starlette`, `kavach_fastapi`, `kavach_litestar` and `kavach_quart` take, beside `recheck`."""
+
+    #: Names the human behind a request by the auth the app already has, or nobody.
+    resolve_user: ResolveUser | None
+    #: The most a human may give to their agents over HTTP; without it humans create none.
+    grantable: Grantable | None
+    #: Whom to ask first for the human, the `app` or Kavach's own `session`.
+    humans_from: HumansFrom
+    #: The path that the routes are under; `/api/kavach` if not given.
+    mount: str
+
+
+class GuardOptions(TypedDict, total=False):
+    """What `kv.Guard(app, ...)` takes. Either `protect` or `public` says which paths it is about."""
+
+    #: The paths that need an identity.
+    protect: Sequence[str] | None
+    #: The only paths that need none.
+    public: Sequence[str] | None
+    #: Where browsers without a session are sent; others get 401.
+    login: str | None
+    #: Who is let in: human, agent, service; only humans if not given.
+    allow: Sequence[str]
+    #: Root paths that the server does not tell.
+    prefixes: Sequence[str]
+    #: Whether request headers tell the app behind who is asking.
+    forward: bool
+
+
+class Refused(Exception):
+    """A refusal in an app's own route, on its way to the framework's handler for it."""
+
+    def __init__(self, error: KavachError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class Adapter(ABC, Generic[Connection]):
+    """One mount of Kavach in an app. Nothing is opened when it is made."""
+
+    def __init__(self, edge: Edge, recheck: float = RECHECK) -> None:
+        self._edge = edge
+        self._recheck = checked(recheck)
+
+    async def session(self, connection: Connection) -> LiveSession | None:
+        """Return the live Kavach session behind a request, or None."""
+        return await self._edge.session(self._view(connection))
+
+    def browser(self, connection: Connection) -> Browser:
+        """The browser a request came from, for ceremonies in an app's own routes.
+
+        Whoever begins one sends its cookie with the answer: `kv.browser(request).set_on(response)`.
+        """
+        return self._edge.browser(self._view(connection))
+
+    async def authorize(
+        self, connection: Connection, permission: str, arguments: Mapping[str, object] | None = None
+    ) -> Decision:
+        """Decide and record one more call of the agent behind a connection, such as a message on its socket."""
+        return await self._edge.authorize(self._view(connection), permission, arguments)
+
+    def _guarded(self, app: ASGIApp, options: GuardOptions, also_reads: AlsoReads = reads_no_more) -> ASGIApp:
+        return GuardMiddleware(
+            app,
+            self._edge,
+            protect=options.get("protect"),
+            public=options.get("public"),
+            login=options.get("login"),
+            allow=options.get("allow", ("human",)),
+            prefixes=options.get("prefixes", ()),
+            forward=options.get("forward", False),
+            also_reads=also_reads,
+            recheck=self._recheck,
+        )
+
+    @abstractmethod
+    def _view(self, connection: Connection) -> View:
+        """The view of a request or socket of the framework."""
