@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kavach_core.api.edge import ChecksConfig
+from kavach_core.api.hooks import ChecksConfig
 from kavach_core.api.view import View
 from kavach_core.config import Config
 from kavach_core.errors import ConfigurationError
