@@ -6,10 +6,13 @@ from kavach_core.capabilities.authorize import CallContext, Decision, Explanatio
 from kavach_core.capabilities.delegation import Delegation, DelegationStatus
 from kavach_core.capabilities.keys import ApiKey, Scope
 from kavach_core.capabilities.owners import Owner
+from kavach_core.capabilities.passkeys import AddedPasskey, Passkey
 from kavach_core.capabilities.sessions import LiveSession, Session, SessionRejected
+from kavach_core.capabilities.users import User
 from kavach_core.config import Config
 from kavach_core.kavach import Kavach, create_kavach
 from kavach_core.lazy import LazyKavach, lazy_kavach
+from kavach_core.primitives.browser import Browser
 from kavach_core.primitives.permissions import Constraints, Permission, TimeWindow
 from kavach_core.primitives.principal import (
     AgentIdentity,
@@ -23,12 +26,14 @@ from kavach_core.primitives.principal import (
 from kavach_core.primitives.reasons import Reason
 
 __all__ = [
+    "AddedPasskey",
     "Agent",
     "AgentIdentity",
     "AgentStatus",
     "AgentType",
     "ApiKey",
     "AuditEntry",
+    "Browser",
     "CallContext",
     "Config",
     "Constraints",
@@ -43,6 +48,7 @@ __all__ = [
     "LazyKavach",
     "LiveSession",
     "Owner",
+    "Passkey",
     "PathLink",
     "Permission",
     "Reason",
@@ -54,6 +60,7 @@ __all__ = [
     "Session",
     "SessionRejected",
     "TimeWindow",
+    "User",
     "Verified",
     "create_kavach",
     "lazy_kavach",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Final, TypedDict, Unpack
+from typing import Final, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from kavach_core.errors import ConfigurationError, RemoteNotAvailable
 from kavach_core.primitives import duration
 from kavach_core.primitives.clock import Clock
 from kavach_core.primitives.duration import Duration
+from kavach_core.primitives.paths import is_safe_next
 
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 DEEPEST: Final = 16
@@ -23,6 +24,23 @@ SHORTEST_SECRET: Final = 32
 REDACTED: Final = frozenset(
     {"password", "passwd", "passphrase", "secret", "token", "apikey", "authorization", "cookie"}
 )
+
+
+UserVerification = Literal["required", "preferred"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Email:
+    """A mail the app is asked to send. `link` is a secret of whoever receives it, and belongs in no log."""
+
+    to: str
+    #: `recovery`, `verify_email`, or `account_exists` for somebody who asked for a second account.
+    purpose: Literal["recovery", "verify_email", "account_exists"]
+    link: str = field(repr=False)
+
+
+#: Hands a mail to the app's own mailer.
+SendEmail = Callable[[Email], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +74,28 @@ class Config:
     #: How long a session may rest, in microseconds, and how long it may live at all.
     session_idle: int
     session_lifetime: int
+    #: How long after a sign-in sensitive changes need no new proof, in microseconds.
+    fresh_for: int
+    #: Whether people may make themselves an account.
+    sign_up: bool
+    #: What authenticators call the app, and the domain its passkeys belong to (WebAuthn, RP ID).
+    rp_name: str
+    rp_id: str
+    #: The path of the app's own stylesheet, which the pages load after theirs; None leaves them as they are.
+    theme: str | None
+    #: Origins of native apps, such as `android:apk-key-hash:...`, whose passkeys are accepted.
+    app_origins: tuple[str, ...]
+    #: `required`, or `preferred` for old security keys that have no PIN.
+    user_verification: UserVerification
+    #: Sign-in attempts in a quarter of an hour, of one account and from one address.
+    attempts_per_account: int
+    attempts_per_address: int
+    #: Whether e-mail and password is a way to sign in.
+    passwords: bool
+    #: Whether a new account with a password waits until the mail to its address was answered.
+    verify_email: bool
+    #: Sends a link to an address; None switches off everything that needs mail.
+    send_email: SendEmail | None = field(default=None, repr=False)
     #: Tests set the time; None asks the database or the process.
     clock: Clock | None = field(default=None, repr=False)
 
@@ -70,9 +110,18 @@ class Config:
         return self.base_url is None or urlsplit(self.base_url).hostname in LOCAL_HOSTS
 
     @property
+    def browser_cookie(self) -> str:
+        """The name of the cookie that binds a ceremony to the browser that began it."""
+        return "__Host-kv_browser" if self.is_https else "kv_browser"
+
+    @property
     def session_cookie(self) -> str:
         """The name of the session cookie; on https its prefix makes the browser refuse one set by a sibling domain."""
         return "__Host-kv_session" if self.is_https else "kv_session"
+
+    def allows_ceremony(self, origin: str) -> bool:
+        """Whether a passkey's answer may come from this origin: one of the app's pages, or one of its native apps."""
+        return self.allows_origin(origin) or origin in self.app_origins
 
     def allows_origin(self, origin: str) -> bool:
         """Whether a page of this origin may act for a signed-in human. Without `base_url`: http localhost alone."""
@@ -100,6 +149,18 @@ class Settings(TypedDict, total=False):
     redact: Sequence[str]
     session_idle: Duration
     session_lifetime: Duration
+    fresh_for: Duration
+    sign_up: bool
+    rp_name: str
+    rp_id: str | None
+    theme: str | None
+    app_origins: Sequence[str]
+    user_verification: UserVerification
+    attempts_per_account: int
+    attempts_per_address: int
+    passwords: bool
+    verify_email: bool
+    send_email: SendEmail | None
     clock: Clock | None
 
 
@@ -134,6 +195,18 @@ def load_config(**settings: Unpack[Settings]) -> Config:
         redact=tuple(sorted(REDACTED | {plain_name(name) for name in settings.get("redact", ())})),
         session_idle=duration.to_micros(settings.get("session_idle", "7d"), field="session_idle"),
         session_lifetime=duration.to_micros(settings.get("session_lifetime", "30d"), field="session_lifetime"),
+        fresh_for=duration.to_micros(settings.get("fresh_for", "10m"), field="fresh_for"),
+        sign_up=settings.get("sign_up", True),
+        rp_name=settings.get("rp_name", "Kavach"),
+        rp_id=settings.get("rp_id") or _host(origin),
+        theme=settings.get("theme"),
+        app_origins=tuple(settings.get("app_origins", ())),
+        user_verification=settings.get("user_verification", "required"),
+        attempts_per_account=settings.get("attempts_per_account", 10),
+        attempts_per_address=settings.get("attempts_per_address", 100),
+        passwords=settings.get("passwords", False),
+        verify_email=settings.get("verify_email", False),
+        send_email=settings.get("send_email"),
         clock=settings.get("clock"),
     )
     _check(config)
@@ -148,6 +221,24 @@ def _check(config: Config) -> None:
     readable = project.isascii() and project.isprintable()
     _require(0 < len(project) <= 64 and readable, "project has 1 to 64 printable ASCII characters.")
     _require(bool(config.secret) or not config.is_https, "An https base_url needs a secret.")
+    _check_humans(config)
+
+
+def _check_humans(config: Config) -> None:
+    host = _host(config.base_url)
+    _require(
+        host == config.rp_id or host.endswith(f".{config.rp_id}"), "rp_id is the host of base_url or a parent of it."
+    )
+    _require(config.user_verification in {"required", "preferred"}, "user_verification is required or preferred.")
+    _require(min(config.attempts_per_account, config.attempts_per_address) > 0, "attempts_per_... are positive.")
+    _require(config.send_email is None or config.base_url is not None, "send_email needs base_url: mails hold links.")
+    _require(not config.verify_email or config.send_email is not None, "verify_email needs send_email.")
+    _require(not config.verify_email or config.passwords, "verify_email is part of passwords=True.")
+    _require(config.theme is None or is_safe_next(config.theme), "theme is a path on the app's own origin.")
+    for origin in config.app_origins:
+        _require(
+            origin.startswith(("android:", "ios:")), "app_origins are those of native apps; pages: allowed_origins."
+        )
 
 
 def _require(condition: bool, message: str) -> None:
@@ -166,6 +257,11 @@ def _origin(text: str | None, name: str) -> str | None:
         parts.scheme == "https" or parts.hostname in LOCAL_HOSTS, f"{name} uses https unless it is a localhost origin."
     )
     return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _host(origin: str | None) -> str:
+    """The host passkeys belong to; without `base_url` the one name of one's own machine that browsers take for it."""
+    return "localhost" if origin is None else urlsplit(origin).hostname or ""
 
 
 def _database(url: str | None) -> str:

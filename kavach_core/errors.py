@@ -2,14 +2,20 @@
 
 KavachError
  ├── InvalidInput            the request itself is wrong; nothing was changed
+ │    ├── ChallengeUnknown   answered before, too old, or begun in another browser
+ │    └── PasskeyRejected    a passkey's answer does not hold
+ │         └── PasskeyUnknown  ... because the passkey is not on record
  ├── BodyTooLarge            more bytes than the operation accepts
  ├── Unauthenticated         no credential, or one that does not hold
+ │    └── SignInFailed       address and password (or code) do not belong together
  ├── Forbidden               known, but not entitled
  │    ├── PermissionDenied   an authorization decision said no
  │    ├── CallerNotAllowed   this kind of caller may not use the operation
  │    ├── ScopeMissing       the API key lacks the scope
  │    ├── GrantNotAllowed    more than the caller may give
  │    ├── OriginRefused      a cookie-like identity from a foreign page
+ │    ├── SessionNotFresh    the human must prove once more who they are
+ │    ├── SignUpClosed       people cannot make themselves an account here
  │    ├── OwnerSuspended     the human behind the call is suspended
  │    ├── Widens             a delegation asks for more than its giver has
  │    ├── TooDeep            a chain would grow past its limit
@@ -19,6 +25,8 @@ KavachError
  ├── MethodNotAllowed        the path exists, the method does not
  ├── Conflict                the state of things forbids it
  │    ├── LimitReached       a configured limit is full
+ │    ├── EmailTaken         the address belongs to an account
+ │    ├── LastWayIn          without it nobody could sign in to this account
  │    └── FinalState         revoked or expired; it stays so
  ├── RateLimited             too often; `retry_after` seconds
  ├── Unavailable             cannot be answered now; `retry_after` seconds
@@ -74,6 +82,24 @@ class InvalidInput(KavachError):
         self.field = field
 
 
+class ChallengeUnknown(InvalidInput):
+    """The challenge was answered before, is too old, or was begun for something else or in another browser."""
+
+    code = "CHALLENGE_UNKNOWN"
+
+
+class PasskeyRejected(InvalidInput):
+    """A passkey's answer does not hold. Why is logged, and not told to whoever sent it."""
+
+    code = "PASSKEY_REJECTED"
+
+
+class PasskeyUnknown(PasskeyRejected):
+    """The passkey is not on record; its browser may forget it."""
+
+    code = "PASSKEY_UNKNOWN"
+
+
 class BodyTooLarge(KavachError):
     """More bytes than the operation accepts."""
 
@@ -111,6 +137,12 @@ class Unauthenticated(_FromDecision):
     """No credential was presented, or the one presented does not hold."""
 
     code = "UNAUTHENTICATED"
+
+
+class SignInFailed(Unauthenticated):
+    """What was presented to sign in with does not hold. Whether the account exists is not told."""
+
+    code = "SIGN_IN_FAILED"
 
 
 class Forbidden(_FromDecision):
@@ -151,6 +183,18 @@ class OriginRefused(Forbidden):
     """An unsafe request in a human's name did not come from the app's own pages."""
 
     code = "ORIGIN_REFUSED"
+
+
+class SessionNotFresh(Forbidden):
+    """The session is too old for this: its human must prove once more who they are."""
+
+    code = "SESSION_NOT_FRESH"
+
+
+class SignUpClosed(Forbidden):
+    """People cannot make themselves an account here."""
+
+    code = "SIGN_UP_CLOSED"
 
 
 class OwnerSuspended(Forbidden):
@@ -215,6 +259,18 @@ class LimitReached(Conflict):
     """A configured limit is full."""
 
     code = "LIMIT_REACHED"
+
+
+class EmailTaken(Conflict):
+    """The address belongs to an account that exists."""
+
+    code = "EMAIL_TAKEN"
+
+
+class LastWayIn(Conflict):
+    """Without it nobody could sign in to this account any more."""
+
+    code = "LAST_WAY_IN"
 
 
 class FinalState(Conflict):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Unpack
+from dataclasses import dataclass
+from typing import Final, Unpack
 
 from kavach_core.capabilities.agents import Agents
 from kavach_core.capabilities.agents import queries as agent_queries
@@ -11,18 +12,38 @@ from kavach_core.capabilities.audit import Audit
 from kavach_core.capabilities.authorize import Authorizer
 from kavach_core.capabilities.delegation import Delegations
 from kavach_core.capabilities.delegation import queries as delegation_queries
+from kavach_core.capabilities.emails import Emails, Outbox
 from kavach_core.capabilities.keys import Keys
 from kavach_core.capabilities.limits import Limits
 from kavach_core.capabilities.owners import Owners
+from kavach_core.capabilities.passkeys import Passkeys
+from kavach_core.capabilities.passwords import Passwords
 from kavach_core.capabilities.permission_sets import PermissionSets
+from kavach_core.capabilities.recovery import Recovery
 from kavach_core.capabilities.sessions import Sessions
 from kavach_core.capabilities.sessions import queries as session_queries
+from kavach_core.capabilities.users import Users
+from kavach_core.capabilities.users import queries as user_queries
 from kavach_core.config import Config, Settings, load_config
 from kavach_core.errors import StoreUnavailable
 from kavach_core.runtime import Runtime
 from kavach_core.store.open import open_store
 
+#: What each room moves when an owner is renamed.
+_MOVES: Final = (agent_queries.move_owner, session_queries.move_owner, user_queries.move_owner)
+
 _log = logging.getLogger("kavach")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """Kavach's own ways to sign in."""
+
+    passkey: Passkeys
+    password: Passwords
+    recovery: Recovery
+    email: Emails
+    outbox: Outbox
 
 
 class Kavach:
@@ -34,8 +55,16 @@ class Kavach:
         self.config: Config = runtime.config
         self.limits = Limits(runtime)
         self.audit = Audit(runtime, sets, line_of=delegation_queries.line_of)
-        self.owners = Owners(runtime, moves=(agent_queries.move_owner, session_queries.move_owner))
+        self.owners = Owners(runtime, moves=_MOVES)
+        self.users = Users(runtime)
         self.sessions = Sessions(runtime)
+        self.auth = Auth(
+            passkey=Passkeys(runtime, self.users, self.sessions, self.limits),
+            password=Passwords(runtime, self.users, self.sessions, self.limits),
+            recovery=Recovery(runtime, self.sessions, self.limits),
+            email=Emails(runtime, self.limits),
+            outbox=Outbox(runtime.config.send_email),
+        )
         self.keys = Keys(runtime, sets)
         self.delegations = Delegations(runtime, sets)
         self.agents = Agents(runtime, sets, self.delegations, authorizer)
@@ -46,7 +75,8 @@ class Kavach:
         self._store = runtime.store
 
     async def close(self) -> None:
-        """Finish what is in flight and let go of the store."""
+        """Finish what is in flight, mails too, and let go of the store."""
+        await self.auth.outbox.close()
         try:
             await self._authorizer.close()
         except StoreUnavailable:

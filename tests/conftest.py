@@ -18,8 +18,12 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import hypothesis
 import pytest
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 
+from kavach_core.capabilities.passwords import hashing
 from kavach_core.store.migrate import migrate
+from tests.chromium import find_chromium
 from tests.postgres_server import PostgresServer, PostgresUnavailable
 
 DATABASE_URL = "KAVACH_TEST_DATABASE_URL"
@@ -48,6 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if find_chromium() is None:
+        terminalreporter.section("NO CHROMIUM: THE BROWSER TESTS DID NOT RUN", sep="!", red=True, bold=True)
+        terminalreporter.line("Install one (Debian: apt-get install chromium), or name it in KAVACH_CHROMIUM.")
     reason = config.stash.get(_unavailable, None)
     if reason is not None:
         terminalreporter.section("NO POSTGRESQL: HALF OF THE TESTS DID NOT RUN", sep="!", red=True, bold=True)
@@ -113,3 +120,12 @@ async def _execute(url: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+@pytest.fixture
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords as Kavach does, but with settings that cost a test nothing."""
+    library = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
+    nobodys = library.hash("nobody")
+    monkeypatch.setattr(hashing, "_library", lambda: library)
+    monkeypatch.setattr(hashing, "_nobodys", lambda: nobodys)

@@ -26,7 +26,7 @@ LAYERS = (
     ("kavach_core.runtime",),
     ("kavach_core.capabilities",),
     ("kavach_core.kavach",),
-    ("kavach_core.lazy", "kavach_core.testing"),
+    ("kavach_core.lazy", "kavach_core.testing", "kavach_core.testing_passkeys"),
     ("kavach_core.api", "kavach_core.pages", "kavach_core.resolvers", "kavach_core.remote"),
     ("kavach_core.cli", "kavach_adapters"),
 )
@@ -34,7 +34,8 @@ LAYERS = (
 ROOMS = (
     *("permission_sets", "events", "owners", "limits"),
     "audit",
-    *("sessions", "keys"),
+    *("sessions", "keys", "users", "challenges"),
+    *("passwords", "passkeys", "emails", "recovery"),
     "delegation",
     "authorize",
     "agents",
@@ -215,15 +216,17 @@ sys.meta_path.insert(0, Block())
 print(",".join(sorted(name for name in sys.modules if "." not in name)))
 """
 _FRAMEWORKS = ("starlette", "fastapi", "litestar", "quart", "uvicorn", "httpx")
+#: What only those need who sign in with a passkey.
+_WEBAUTHN = ("webauthn", "cbor2", "cryptography", "OpenSSL")
 
 
 @pytest.mark.parametrize(
     "statements, blocked",
     [
-        ("import kavach_core, kavach_core.testing", (*_FRAMEWORKS, "asyncpg", "pydantic", "typer", "rich")),
-        ("import kavach_core.api", (*_FRAMEWORKS, "asyncpg", "typer", "rich")),
-        ("import kavach_adapters", (*_FRAMEWORKS, "asyncpg", "typer", "rich")),
-        ("import kavach_core.cli", (*_FRAMEWORKS, "asyncpg")),
+        ("import kavach_core, kavach_core.testing", (*_FRAMEWORKS, *_WEBAUTHN, "asyncpg", "pydantic", "typer", "rich")),
+        ("import kavach_core.api.table", (*_FRAMEWORKS, *_WEBAUTHN, "asyncpg", "typer", "rich")),
+        ("import kavach_adapters", (*_FRAMEWORKS, *_WEBAUTHN, "asyncpg", "typer", "rich")),
+        ("import kavach_core.cli", (*_FRAMEWORKS, *_WEBAUTHN, "asyncpg")),
     ],
 )
 def test_importing_needs_no_framework_and_no_driver(statements: str, blocked: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from kavach_core.api import problems
 from kavach_core.api.edge import Edge
 from kavach_core.api.operation import Call, Caller, Operation, Reply
+from kavach_core.api.origin import is_browser
 from kavach_core.api.view import View
 from kavach_core.errors import (
     CallerNotAllowed,
@@ -71,7 +72,13 @@ async def _run(edge: Edge, operation: Operation, view: View) -> Reply:
 
 async def _authenticate(edge: Edge, operation: Operation, view: View) -> Identity | None:
     if Caller.ANYONE in operation.callers:
+        edge.check_anonymous(view)
         return None
+    if Caller.RECOVERING in operation.callers:
+        recovering = await edge.recovering(view)
+        if recovering is not None:
+            edge.check_origin(view, recovering)
+            return recovering
     identity = await edge.require_identity(view)
     if _kind(identity) not in operation.callers:
         raise CallerNotAllowed("This operation is not for this kind of caller.")
@@ -92,15 +99,19 @@ def _kind(identity: Identity) -> Caller:
 
 
 def _check_media_type(view: View, identity: Identity | None) -> None:
-    """A human without `Authorization` sends JSON: a form or text/plain may cross sites unasked.
+    """A human without `Authorization`, and any browser, sends JSON: a form or text/plain may cross sites unasked.
 
     Raises `UnsupportedMediaType`.
     """
-    if not isinstance(identity, HumanIdentity) or identity.by_header or not view.is_unsafe:
+    if not view.is_unsafe or not (is_browser(view) if identity is None else _is_led(identity)):
         return
     media_type = (view.header("content-type") or "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType("A body is sent as application/json.")
+
+
+def _is_led(identity: Identity) -> bool:
+    return isinstance(identity, HumanIdentity) and not identity.by_header
 
 
 def _declares_body(view: View) -> bool:

@@ -30,6 +30,12 @@ async def _configuration(call: Call) -> Reply:
     return Reply(status=200, body=json.dumps(said).encode())
 
 
+async def _webauthn(call: Call) -> Reply:
+    config = call.edge.config
+    origins = [origin for origin in (config.base_url, *config.allowed_origins) if origin is not None]
+    return Reply(status=200, body=json.dumps({"origins": origins}).encode())
+
+
 OPERATIONS = (
     Operation(
         name="openapi",
@@ -52,5 +58,14 @@ WELL_KNOWN = (
         summary="Where the API is, and what its tokens look like to a secret scanner",
         tag="document",
         handler=_configuration,
+    ),
+    Operation(
+        name="relatedOrigins",
+        method="GET",
+        path="/.well-known/webauthn",
+        callers=frozenset({Caller.ANYONE}),
+        summary="The origins whose pages may use passkeys of this one (WebAuthn, section 5.11)",
+        tag="document",
+        handler=_webauthn,
     ),
 )

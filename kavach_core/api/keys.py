@@ -1,4 +1,4 @@
-"""Operations on API keys. No key makes or takes over one that may do more than itself."""
+"""Operations on API keys. No key makes, takes over or ends one that may do more than itself."""
 
 from __future__ import annotations
 
@@ -77,15 +77,21 @@ async def _list(call: Call) -> list[KeyOut]:
 
 
 async def _rotate(call: Call) -> KeyOut:
-    key = await call.kavach.keys.get(call.param("id"))
-    # Whoever rotates a key holds it afterwards.
-    _check_scopes(call, key.scopes)
-    check_key_gives(call, key.grantable)
+    key = await _require_no_stronger(call)
     return KeyOut.of(await call.kavach.keys.rotate(key.id))
 
 
 async def _revoke(call: Call) -> None:
-    await call.kavach.keys.revoke(call.param("id"))
+    key = await _require_no_stronger(call)
+    await call.kavach.keys.revoke(key.id)
+
+
+async def _require_no_stronger(call: Call) -> ApiKey:
+    """Return the key named in the path, if the calling one could have made it."""
+    key = await call.kavach.keys.get(call.param("id"))
+    _check_scopes(call, key.scopes)
+    check_key_gives(call, key.grantable)
+    return key
 
 
 def _check_scopes(call: Call, scopes: frozenset[Scope]) -> None:

@@ -28,6 +28,8 @@ class Caller(StrEnum):
     """Who may call an operation. `ANYONE` needs no credential and is spelled out where it is meant."""
 
     HUMAN = "human"
+    #: A human whom a recovery code or link let in, who can only add a passkey.
+    RECOVERING = "recovering"
     AGENT = "agent"
     SERVICE = "service"
     ANYONE = "anyone"
@@ -44,11 +46,13 @@ class Reply:
     stream: AsyncIterator[str] | None = None
 
     def all_headers(self) -> list[tuple[bytes, bytes]]:
-        """Every header of the answer. None of them may be kept by a cache."""
-        own: list[tuple[bytes, bytes]] = [(b"cache-control", b"no-store"), *self.headers]
+        """Every header of the answer. No cache may keep it, unless its own headers say so."""
+        own = list(self.headers)
+        if all(name != b"cache-control" for name, _ in own):
+            own.insert(0, (b"cache-control", b"no-store"))
         if self.stream is not None:
             return [(b"content-type", self.content_type), *own]
-        if self.status == 204:
+        if self.status in (204, 304):
             return own
         return [(b"content-type", self.content_type), (b"content-length", str(len(self.body)).encode()), *own]
 

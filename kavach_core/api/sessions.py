@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from kavach_core.api.edge import bearer_of
-from kavach_core.api.models import In, Out, write_time
+from kavach_core.api.cookies import no_session_cookie
+from kavach_core.api.credentials import bearer_of
+from kavach_core.api.models import In
 from kavach_core.api.operation import Call, Caller, Operation, Reply
+from kavach_core.api.signed_in import SessionOut, human_of, own_session_id
 from kavach_core.capabilities.keys import Scope
-from kavach_core.capabilities.sessions import Session
-from kavach_core.errors import CallerNotAllowed, NotFound, Unauthenticated
+from kavach_core.errors import NotFound
 from kavach_core.primitives.principal import HumanIdentity
 
 _HUMAN = frozenset({Caller.HUMAN})
@@ -20,48 +21,18 @@ class CreateSessionIn(In):
     user_id: str
 
 
-class SessionOut(Out):
-    """A session. `token` is empty unless it was presented as a bearer or just made: the cookie stays unreadable."""
-
-    id: str
-    user_id: str
-    token: str
-    created_at: str
-    expires_at: str
-    last_used_at: str
-    address: str | None
-    user_agent: str | None
-
-    @classmethod
-    def of(cls, session: Session, token: str = "") -> SessionOut:
-        """The wire form of a session."""
-        return cls(
-            id=session.id,
-            user_id=session.user_id,
-            token=token,
-            created_at=write_time(session.created_at) or "",
-            expires_at=write_time(session.expires_at) or "",
-            last_used_at=write_time(session.last_used_at) or "",
-            address=session.address,
-            user_agent=session.user_agent,
-        )
-
-
 async def _current(call: Call) -> SessionOut:
-    session = await call.kavach.sessions.get(_own_session_id(call))
-    return SessionOut.of(session, bearer_of(call.view) or "")
+    session = await call.kavach.sessions.get(own_session_id(call))
+    return SessionOut.of(session, bearer_of(call.view) or "", await call.kavach.users.find(session.user_id))
 
 
 async def _sign_out(call: Call) -> Reply:
-    await call.kavach.sessions.revoke(_own_session_id(call))
-    config = call.edge.config
-    secure = "; Secure" if config.is_https else ""
-    gone = f"{config.session_cookie}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict{secure}"
-    return Reply(status=204, headers=((b"set-cookie", gone.encode()),))
+    await call.kavach.sessions.revoke(own_session_id(call))
+    return Reply(status=204, headers=(no_session_cookie(call.edge.config),))
 
 
 async def _list(call: Call) -> list[SessionOut]:
-    return [SessionOut.of(session) for session in await call.kavach.sessions.list(_human(call).id)]
+    return [SessionOut.of(session) for session in await call.kavach.sessions.list(human_of(call).id)]
 
 
 async def _create(call: Call) -> SessionOut:
@@ -78,21 +49,8 @@ async def _revoke(call: Call) -> None:
 
 
 async def _revoke_others(call: Call) -> None:
-    human = _human(call)
+    human = human_of(call)
     await call.kavach.sessions.revoke_all(human.id, except_id=human.session_id)
-
-
-def _human(call: Call) -> HumanIdentity:
-    if not isinstance(call.identity, HumanIdentity):
-        raise CallerNotAllowed("This is for a signed-in human.")
-    return call.identity
-
-
-def _own_session_id(call: Call) -> str:
-    session_id = _human(call).session_id
-    if session_id is None:
-        raise Unauthenticated("There is no Kavach session: the app's own auth says who this is.")
-    return session_id
 
 
 OPERATIONS = (

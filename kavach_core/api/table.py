@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from kavach_core.api import agents, audit, authorize, delegations, document, keys, owners, sessions
+from kavach_core.api import (
+    agents,
+    audit,
+    authorize,
+    delegations,
+    document,
+    keys,
+    owners,
+    pages,
+    passkeys,
+    passwords,
+    recovery,
+    sessions,
+)
 from kavach_core.api.operation import Operation
 
 
@@ -29,8 +42,12 @@ TABLE: Final = checked(
         *delegations.OPERATIONS,
         *audit.OPERATIONS,
         *sessions.OPERATIONS,
+        *passkeys.OPERATIONS,
+        *passwords.OPERATIONS,
+        *recovery.OPERATIONS,
         *owners.OPERATIONS,
         *keys.OPERATIONS,
         *document.OPERATIONS,
+        *pages.OPERATIONS,
     )
 )

@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
-from kavach_core.errors import NotFound
+from kavach_core.errors import InvalidInput, NotFound
 from kavach_core.primitives.text import require_clean
 
 
@@ -78,11 +78,26 @@ class Kind:
         Raises `InvalidInput` for control characters and surrogates, `NotFound` for anything else that cannot be an
         id of this kind: what cannot exist and what does not exist look alike.
         """
+        raw = self._read(text, field)
+        if raw is None:
+            raise NotFound(f"There is no such {self.noun}.")
+        return raw
+
+    def mark(self, text: str, *, field: str) -> bytes:
+        """The 16 bytes of an id that only marks a place in a list, whether such a thing exists or not.
+
+        Raises `InvalidInput` for what cannot be an id of this kind.
+        """
+        raw = self._read(text, field)
+        if raw is None:
+            raise InvalidInput(f"This cannot be the id of one {self.noun}.", field=field)
+        return raw
+
+    def _read(self, text: str, field: str) -> bytes | None:
         require_clean(text, field=field, longest=512)
         head, _, body = text.partition("_")
-        if head != self.prefix or len(body) != _HEX_DIGITS or not set(body) <= _HEX:
-            raise NotFound(f"There is no such {self.noun}.")
-        return bytes.fromhex(body)
+        fits = head == self.prefix and len(body) == _HEX_DIGITS and set(body) <= _HEX
+        return bytes.fromhex(body) if fits else None
 
 
 _HEX_DIGITS: Final = 32
@@ -94,3 +109,5 @@ AUDIT: Final = Kind("aud", "audit entry")
 SESSION: Final = Kind("ses", "session")
 KEY: Final = Kind("key", "API key")
 EVENT: Final = Kind("evt", "event")
+USER: Final = Kind("usr", "user")
+PASSKEY: Final = Kind("psk", "passkey")

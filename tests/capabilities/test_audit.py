@@ -87,6 +87,8 @@ async def test_every_filter_narrows_and_all_of_them_hold_together(kavach: Kavach
         {"since": datetime(2030, 1, 1)},  # noqa: DTZ001 - a time without zone is the point
         {"agent_id": "agt_\x00"},
         {"before": "aud_\ud800"},
+        {"before": "17"},
+        {"before": "agt_" + "0" * 32},
     ],
     ids=lambda wrong: ascii(wrong)[:30],
 )
@@ -97,9 +99,7 @@ async def test_a_value_outside_its_bounds_is_refused_and_never_ignored(
         await sqlite_kavach.audit.query(**wrong)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"agent_id": "agt_7"}, {"agent_id": "bob"}, {"before": "17"}, {"before": "agt_" + "0" * 32}]
-)
+@pytest.mark.parametrize("wrong", [{"agent_id": "agt_7"}, {"agent_id": "bob"}])
 async def test_ids_that_cannot_be_are_not_found(sqlite_kavach: Kavach, wrong: dict[str, Any]) -> None:
     with pytest.raises(NotFound):
         await sqlite_kavach.audit.query(**wrong)

@@ -501,6 +501,20 @@ async def test_the_limit_of_refusals_can_be_set_and_switched_off(open_kavach: Op
         assert codes.count("NOT_GRANTED") == expected
 
 
+async def test_whoever_is_turned_away_here_is_turned_away_everywhere(open_kavach: OpenKavach) -> None:
+    """Two that share the database, as two processes do. The new token of a rotated agent stays welcome in both."""
+    here, there = await open_kavach(refused_per_minute=2), await open_kavach(refused_per_minute=2)
+    agent = await make_agent(here)
+    for _ in range(2):
+        assert await code(here, agent.token, "write:x", context=HTTP) == "NOT_GRANTED"
+    assert await code(there, agent.token, context=HTTP) == "TOO_MANY_REFUSALS"
+    rotated = await here.agents.rotate((other := await make_agent(here)).id)
+    for _ in range(2):
+        assert await code(there, other.token, context=HTTP) == "TOKEN_ROTATED"
+    assert await code(here, other.token, context=HTTP) == "TOO_MANY_REFUSALS"
+    assert await ask(here, rotated.token, context=HTTP) and await ask(there, rotated.token, context=HTTP)
+
+
 async def test_what_was_turned_away_is_on_record_after_closing(open_kavach: OpenKavach) -> None:
     """Its minute is not over, and there will be no later."""
     kavach = await open_kavach(refused_per_minute=2)

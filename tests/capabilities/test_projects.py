@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 
 from kavach_core import Kavach
-from kavach_core.errors import NotFound
+from kavach_core.errors import NotFound, PasskeyUnknown, SignInFailed
 from kavach_core.store import Transaction
 from tests.capabilities.support import Home, OpenKavach, all_entries, ask, code, make_agent, select, store_of
+from tests.passkeys.support import Person
 
 
 @pytest.fixture
 async def two(open_kavach: OpenKavach, home: Home) -> tuple[Kavach, Kavach]:
     """Two projects with the same owner ids."""
-    return await open_kavach(), await open_kavach(project=f"{home.project}-other")
+    return await open_kavach(passwords=True), await open_kavach(passwords=True, project=f"{home.project}-other")
 
 
 async def test_ids_of_another_project_do_not_exist(two: tuple[Kavach, Kavach]) -> None:
@@ -71,6 +72,28 @@ async def test_changes_stay_in_their_project(two: tuple[Kavach, Kavach]) -> None
     assert (await theirs.agents.get(agent.id)).owner_id == "alice"
 
 
+@pytest.mark.usefixtures("cheap_passwords")
+async def test_a_user_of_another_project_is_a_stranger(two: tuple[Kavach, Kavach]) -> None:
+    mine, theirs = two
+    session = await theirs.auth.password.sign_up("ada@example.org", "correct horse battery")
+    codes = await theirs.auth.recovery.issue_codes(session)
+    await mine.auth.password.sign_up("ada@example.org", "another password of hers")
+    for use in (
+        mine.auth.password.sign_in("ada@example.org", "correct horse battery"),
+        mine.auth.recovery.use_code(codes[0]),
+    ):
+        with pytest.raises(SignInFailed):
+            await use
+    with pytest.raises(NotFound):
+        await mine.users.get(session.user_id)
+    person = Person(theirs)
+    await person.register()
+    person.passkeys = mine.auth.passkey
+    with pytest.raises(PasskeyUnknown):
+        await person.sign_in()
+
+
+@pytest.mark.usefixtures("cheap_passwords")
 async def test_every_row_of_every_table_carries_its_project(two: tuple[Kavach, Kavach]) -> None:
     mine, theirs = two
     for kavach in two:
@@ -79,12 +102,21 @@ async def test_every_row_of_every_table_carries_its_project(two: tuple[Kavach, K
         )
         await kavach.agents.delegate(from_=agent.id, permissions=["read:repos"])
         await kavach.keys.create(name="ci", scopes=["*"])
-        await kavach.sessions.create("alice")
+        await _join(kavach)
         assert await ask(kavach, agent.token)
         assert len(await all_entries(kavach)) == 1
     for table in await _tables(mine):
         projects = {project for (project,) in await select(mine, f"select distinct project_id from {table}")}
         assert {mine.config.project, theirs.config.project} <= projects, table
+
+
+async def _join(kavach: Kavach) -> None:
+    """A user with a password, recovery codes and a passkey, who is about to sign in."""
+    session = await kavach.auth.password.sign_up("ada@example.org", "correct horse battery")
+    await kavach.auth.recovery.issue_codes(session)
+    person = Person(kavach)
+    await person.add(session, person.authenticator)
+    await person.begin_sign_in()
 
 
 async def _tables(kavach: Kavach) -> list[str]:

@@ -4,13 +4,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request, WebSocket
+from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import StreamingResponse
 
 from kavach_adapters import kavach_fastapi
 from kavach_core import AgentIdentity, HumanIdentity, Identity
 from kavach_core.api.edge import GetKavach
-from tests.http.answers import described, greet, seen, ticks
+from tests.http.answers import about, described, events, greet, seen, ticks
 
 
 def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **options: Any) -> FastAPI:
@@ -54,6 +54,12 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         found = await kv.session(request)
         return {"userId": found and found.user_id}
 
+    @app.get("/browser")
+    async def browser(request: Request, response: Response) -> dict[str, Any]:
+        found = kv.browser(request)
+        found.set_on(response)
+        return about(found)
+
     @app.websocket("/ws/whoami")
     async def ws_whoami(socket: WebSocket, identity: Annotated[Identity, Depends(kv.identity)]) -> None:
         await greet(socket, described(identity))
@@ -79,6 +85,11 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     @app.get("/stream")
     async def stream(agent: Annotated[AgentIdentity, Depends(kv.require("read:repos"))]) -> StreamingResponse:
         return StreamingResponse(ticks())
+
+    @app.get("/events")
+    async def each_event(request: Request) -> StreamingResponse:
+        decided = events(lambda: kv.authorize(request, "read:repos"))
+        return StreamingResponse(decided, media_type="text/event-stream")
 
     @app.websocket("/ws/hold")
     async def ws_hold(socket: WebSocket, identity: Annotated[Identity, Depends(kv.identity)]) -> None:

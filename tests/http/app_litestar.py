@@ -4,7 +4,7 @@
 
 from typing import Any
 
-from litestar import Litestar, Request, WebSocket, get, route, websocket
+from litestar import Litestar, Request, Response, WebSocket, get, route, websocket
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
 from litestar.response import Stream
@@ -12,7 +12,7 @@ from litestar.response import Stream
 from kavach_adapters import kavach_litestar
 from kavach_core import AgentIdentity, HumanIdentity, Identity
 from kavach_core.api.edge import GetKavach
-from tests.http.answers import described, seen, ticks
+from tests.http.answers import about, described, events, seen, ticks
 
 AnyRequest = Request[Any, Any, Any]
 Socket = WebSocket[Any, Any, Any]
@@ -52,6 +52,13 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         found = await kv.session(request)
         return {"userId": found and found.user_id}
 
+    @get("/browser")
+    async def browser(request: AnyRequest) -> Response[dict[str, Any]]:
+        found = kv.browser(request)
+        response = Response(about(found))
+        found.set_on(response)
+        return response
+
     @websocket("/ws/whoami", dependencies=as_identity)
     async def ws_whoami(socket: Socket, identity: NamedDependency[SkipValidation[Identity]]) -> None:
         await _greet(socket, described(identity))
@@ -78,6 +85,10 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     async def stream(agent: NamedDependency[AgentIdentity]) -> Stream:
         return Stream(ticks())
 
+    @get("/events")
+    async def each_event(request: AnyRequest) -> Stream:
+        return Stream(events(lambda: kv.authorize(request, "read:repos")), media_type="text/event-stream")
+
     @websocket("/ws/hold", dependencies=as_identity)
     async def ws_hold(socket: Socket, identity: NamedDependency[SkipValidation[Identity]]) -> None:
         await socket.accept()
@@ -88,7 +99,7 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     async def ws_look(socket: Socket) -> None:
         await _greet(socket, seen(socket))
 
-    http = [whoami, me, agent_only, search, look, session, stream]
+    http = [whoami, me, agent_only, search, look, session, browser, stream, each_event]
     sockets = [ws_whoami, ws_me, ws_agent, ws_search, ws_each, ws_hold, ws_look]
     app = Litestar([kv.well_known, *http, *sockets], plugins=[kv], logging_config=None)
     return app if guard is None else kv.Guard(app, **guard)

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from examples.plain_asgi.adapter import kavach_asgi
 from examples.plain_asgi.main import lifespan
-from kavach_adapters.custom import ASGIApp, Receive, Reply, Scope, Send, send_reply
+from kavach_adapters.custom import ASGIApp, Receive, Reply, Scope, Send, browser_cookie, send_reply
 from kavach_core import AgentIdentity, HumanIdentity, Identity
 from kavach_core.api.edge import GetKavach
-from tests.http.answers import described, seen, ticks
+from tests.http.answers import about, described, events, seen, ticks
 
 
 class _Connection(NamedTuple):
@@ -44,6 +44,12 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         found = await kv.session(scope)
         await _tell(scope, receive, send, {"userId": found and found.user_id})
 
+    async def browser(scope: Scope, receive: Receive, send: Send) -> None:
+        found = kv.browser(scope)
+        headers = browser_cookie(get_kavach.config, found)
+        body = json.dumps(about(found)).encode()
+        await send_reply(Reply(status=200, body=body, headers=headers), receive, send)
+
     async def ws_each(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
@@ -55,6 +61,10 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     async def stream(scope: Scope, receive: Receive, send: Send, agent: AgentIdentity) -> None:
         await send_reply(Reply(status=200, stream=ticks()), receive, send)
 
+    async def each_event(scope: Scope, receive: Receive, send: Send) -> None:
+        decided = events(lambda: kv.authorize(scope, "read:repos"))
+        await send_reply(Reply(status=200, stream=decided, content_type=b"text/event-stream"), receive, send)
+
     @kv.identity
     async def ws_hold(scope: Scope, receive: Receive, send: Send, identity: Identity) -> None:
         await receive()
@@ -62,8 +72,8 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         while (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": message["text"]})
 
-    http = {"/whoami": whoami, "/me": me, "/agent": agent, "/search": search, "/session": session}
-    http |= {"/seen": look, "/login": look, "/stream": stream}
+    http = {"/whoami": whoami, "/me": me, "/agent": agent, "/search": search, "/session": session, "/browser": browser}
+    http |= {"/seen": look, "/login": look, "/stream": stream, "/events": each_event}
     sockets = {f"/ws{path}": endpoint for path, endpoint in http.items()} | {"/ws/each": ws_each, "/ws/hold": ws_hold}
 
     async def routes(scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
 from typing import Any
 
-from quart import Quart, Response, request, websocket
+from quart import Quart, Response, request, stream_with_context, websocket
 
 from kavach_adapters import kavach_quart
 from kavach_core import AgentIdentity, HumanIdentity, Identity
 from kavach_core.api.edge import GetKavach
-from tests.http.answers import described, seen, ticks
+from tests.http.answers import about, described, events, seen, ticks
 
 
 def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **options: Any) -> Quart:
@@ -53,6 +54,13 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         found = await kv.session(request)
         return _json({"userId": found and found.user_id})
 
+    @app.get("/browser")
+    async def browser() -> Response:
+        found = kv.browser(request)
+        response = _json(about(found))
+        found.set_on(response)
+        return response
+
     @app.websocket("/ws/whoami")
     @kv.identity
     async def ws_whoami(identity: Identity) -> None:
@@ -83,6 +91,17 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     @kv.require("read:repos")
     async def stream(agent: AgentIdentity) -> Response:
         response = Response(ticks())
+        response.timeout = None
+        return response
+
+    @app.get("/events")
+    async def each_event() -> Response:
+        @stream_with_context
+        async def decided() -> AsyncGenerator[str]:
+            async for event in events(lambda: kv.authorize(request, "read:repos")):
+                yield event
+
+        response = Response(decided(), content_type="text/event-stream")
         response.timeout = None
         return response
 

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 from kavach_adapters import kavach_starlette
 from kavach_core import AgentIdentity, HumanIdentity, Identity
 from kavach_core.api.edge import GetKavach
-from tests.http.answers import described, greet, seen, ticks
+from tests.http.answers import about, described, events, greet, seen, ticks
 
 
 def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **options: Any) -> Starlette:
@@ -44,6 +44,12 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         found = await kv.session(request)
         return JSONResponse({"userId": found and found.user_id})
 
+    async def browser(request: Request) -> Response:
+        found = kv.browser(request)
+        response = JSONResponse(about(found))
+        found.set_on(response)
+        return response
+
     @kv.identity
     async def ws_whoami(socket: WebSocket, identity: Identity) -> None:
         await greet(socket, described(identity))
@@ -69,6 +75,10 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     async def stream(request: Request, agent: AgentIdentity) -> Response:
         return StreamingResponse(ticks())
 
+    async def each_event(request: Request) -> Response:
+        decided = events(lambda: kv.authorize(request, "read:repos"))
+        return StreamingResponse(decided, media_type="text/event-stream")
+
     @kv.identity
     async def ws_hold(socket: WebSocket, identity: Identity) -> None:
         await socket.accept()
@@ -88,7 +98,9 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
             Route("/agent", agent, methods=both),
             Route("/search", search, methods=both),
             Route("/session", session),
+            Route("/browser", browser),
             Route("/stream", stream),
+            Route("/events", each_event),
             Route("/seen", look),
             Route("/login", look),
             Route("/dashboard/{rest:path}", look, methods=both),

@@ -5,10 +5,13 @@ A new operation fails the tests until it has a row here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from kavach_core import Session
+from kavach_core.testing_passkeys import SoftAuthenticator
+from tests.http.ceremonies import adding, passkeys_of, recovering, registering, signing_in, verifying
 from tests.http.world import Headers, World, bearer
 
 
@@ -21,8 +24,12 @@ class Cast(NamedTuple):
     delegation: str
     session: str
     key: str
+    passkey: str
     as_human: Headers
     as_agent: Headers
+    #: Whom a recovery code let in.
+    as_recovering: Headers
+    authenticator: SoftAuthenticator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,20 +38,27 @@ class Example:
 
     method: str
     path: str
-    #: Letters of those who may call: h(uman), a(gent), s(ervice); `*` for anyone.
+    #: Letters of those who may call: h(uman), a(gent), s(ervice), r(ecovering human); `*` for anyone.
     who: str
     scope: str | None = None
     #: Which of the cast the id in the path, or the body, names.
     about: str | None = None
     body: Callable[[Cast], Any] | None = None
+    #: For a body that answers something: makes the arguments for the client, in the name of a session.
+    answers: Callable[[World, SoftAuthenticator, Session], Awaitable[dict[str, Any]]] | None = None
     status: int = 200
+    #: Whether the database is asked at all.
+    stored: bool = True
 
     def url(self, cast: Cast) -> str:
         """The path below the mount, about one of the cast."""
         return self.path.format(id=getattr(cast, self.about or "agent"))
 
-    def content(self, cast: Cast) -> dict[str, Any]:
-        """The body as an argument for the client."""
+    async def content(self, world: World, cast: Cast, caller: Headers) -> dict[str, Any]:
+        """The body as arguments for the client."""
+        if self.answers is not None:
+            session = await _session(world, caller if "r" in self.who else {}, cast)
+            return await self.answers(world, cast.authenticator, session)
         return {} if self.body is None else {"json": self.body(cast)}
 
 
@@ -57,6 +71,7 @@ def _delegation(cast: Cast) -> Any:
 
 
 _NEW_AGENT = _constant(ownerId="alice", name="new", type="autonomous", permissions=["read:repos"])
+_SIGN_UP = _constant(email="ada@example.org", password="correct horse battery")
 _QUESTION = _constant(action="read", resource="repos")
 
 EXAMPLES: Final[dict[str, Example]] = {
@@ -126,6 +141,21 @@ EXAMPLES: Final[dict[str, Example]] = {
     "revokeSession": Example(
         method="DELETE", path="/sessions/{id}", who="hs", scope="sessions:write", about="session", status=204
     ),
+    "beginPasskeyRegistration": Example(method="POST", path="/passkey/register/begin", who="*"),
+    "finishPasskeyRegistration": Example(
+        method="POST", path="/passkey/register/finish", who="*", answers=registering, status=201
+    ),
+    "beginPasskeySignIn": Example(method="POST", path="/passkey/sign-in/begin", who="*"),
+    "finishPasskeySignIn": Example(method="POST", path="/passkey/sign-in/finish", who="*", answers=signing_in),
+    "beginPasskeyVerification": Example(method="POST", path="/passkey/verify/begin", who="h"),
+    "finishPasskeyVerification": Example(method="POST", path="/passkey/verify/finish", who="h", answers=verifying),
+    "listPasskeys": Example(method="GET", path="/passkeys", who="hr"),
+    "beginPasskeyAddition": Example(method="POST", path="/passkeys/begin", who="hr"),
+    "finishPasskeyAddition": Example(method="POST", path="/passkeys/finish", who="hr", answers=adding, status=201),
+    "renamePasskey": Example(
+        method="PATCH", path="/passkeys/{id}", who="h", about="passkey", body=_constant(name="My laptop")
+    ),
+    "deletePasskey": Example(method="DELETE", path="/passkeys/{id}", who="h", about="passkey", status=204),
     "suspendOwner": Example(
         method="POST", path="/owners/suspend", who="s", scope="owners:write", body=_constant(ownerId="zoe"), status=204
     ),
@@ -151,7 +181,55 @@ EXAMPLES: Final[dict[str, Example]] = {
     "listKeys": Example(method="GET", path="/keys", who="s", scope="keys:write"),
     "rotateKey": Example(method="POST", path="/keys/{id}/rotate", who="s", scope="keys:write", about="key"),
     "revokeKey": Example(method="DELETE", path="/keys/{id}", who="s", scope="keys:write", about="key", status=204),
-    "openapi": Example(method="GET", path="/openapi.json", who="*"),
+    "openapi": Example(method="GET", path="/openapi.json", who="*", stored=False),
+    "signUpByEmail": Example(method="POST", path="/sign-up/email", who="*", body=_SIGN_UP, status=404, stored=False),
+    "confirmSignUp": Example(
+        method="POST",
+        path="/sign-up/confirm",
+        who="*",
+        body=_constant(token="t", password="p"),
+        status=404,
+        stored=False,
+    ),
+    "signInByEmail": Example(method="POST", path="/sign-in/email", who="*", body=_SIGN_UP, status=404, stored=False),
+    "setPassword": Example(method="POST", path="/password", who="h", body=_constant(password="p"), status=404),
+    "getRecovery": Example(method="GET", path="/recovery", who="h"),
+    "issueRecoveryCodes": Example(method="POST", path="/recovery/codes", who="h", status=201),
+    "useRecoveryCode": Example(
+        method="POST", path="/recovery/use", who="*", body=_constant(code="-".join(["ABCD"] * 6)), status=401
+    ),
+    "mailRecoveryLink": Example(
+        method="POST",
+        path="/recovery/link",
+        who="*",
+        body=_constant(email="ada@example.org"),
+        status=404,
+        stored=False,
+    ),
+    "useRecoveryLink": Example(
+        method="POST", path="/recovery/link/use", who="*", body=_constant(token="unknown"), status=400
+    ),
+    "issueRecoveryLink": Example(
+        method="POST", path="/users/{id}/recovery", who="s", scope="sessions:write", status=404
+    ),
+    "mailEmailProof": Example(method="POST", path="/verify-email/send", who="h", status=404),
+    "verifyEmail": Example(method="POST", path="/verify-email", who="h", body=_constant(token="unknown"), status=400),
+    "grantable": Example(method="GET", path="/grantable", who="h"),
+    "signInPage": Example(method="GET", path="/sign-in", who="*"),
+    "accountPage": Example(method="GET", path="/account", who="*", status=303),
+    "recoverPage": Example(method="GET", path="/recover", who="*"),
+    "verifyEmailPage": Example(method="GET", path="/verify-email", who="*", stored=False),
+    "assetClientJs": Example(method="GET", path="/client.js", who="*", stored=False),
+    "assetClientDTs": Example(method="GET", path="/client.d.ts", who="*", stored=False),
+    "assetReactJs": Example(method="GET", path="/react.js", who="*", stored=False),
+    "assetReactDTs": Example(method="GET", path="/react.d.ts", who="*", stored=False),
+    "assetDomJs": Example(method="GET", path="/dom.js", who="*", stored=False),
+    "assetSignInJs": Example(method="GET", path="/sign-in.js", who="*", stored=False),
+    "assetAccountJs": Example(method="GET", path="/account.js", who="*", stored=False),
+    "assetAgentsJs": Example(method="GET", path="/agents.js", who="*", stored=False),
+    "assetRecoverJs": Example(method="GET", path="/recover.js", who="*", stored=False),
+    "assetVerifyEmailJs": Example(method="GET", path="/verify-email.js", who="*", stored=False),
+    "assetStyleCss": Example(method="GET", path="/style.css", who="*", stored=False),
 }
 
 
@@ -164,12 +242,27 @@ async def make_cast(world: World, owner: str = "alice") -> Cast:
     )
     session = await world.kavach.sessions.create(owner)
     key = await world.kavach.keys.create(name="a key", scopes=["keys:write"])
+    passkey, authenticator = await passkeys_of(world.kavach, owner)
     return Cast(
         agent=giver.id,
         peer=receiver.id,
         delegation=delegation.id,
         session=session.id,
         key=key.id,
+        passkey=passkey,
         as_human=await world.human(owner),
         as_agent=bearer(giver.token),
+        as_recovering=await recovering(world.kavach, owner),
+        authenticator=authenticator,
     )
+
+
+async def _session(world: World, caller: Headers, cast: Cast) -> Session:
+    """The session of somebody who is recovering; of the cast's human for all others."""
+    token = (caller or cast.as_human).get("authorization", "").removeprefix("Bearer ")
+    session = await world.kavach.sessions.verify_recovery(token)
+    if isinstance(session, Session):
+        return session
+    found = await world.kavach.sessions.verify(cast.as_human["authorization"].removeprefix("Bearer "))
+    assert isinstance(found, Session)
+    return found

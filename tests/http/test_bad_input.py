@@ -284,7 +284,8 @@ def _queries(cast: Cast) -> list[Bad]:
         ),
         *(f"/audit?{query}" for query in ("limit=-1", f"limit={huge}", "limit=10001", "offset=-1", "offset=100001")),
         *(f"/audit?{query}" for query in ("result=maybe", "since=today", "until=1", "actions=%00", "actions=a%0Ab")),
-        *(f"/audit?{query}" for query in ("agentId=%00", "before=%00", "limit=1_0", "offset=5.0")),
+        *(f"/audit?{query}" for query in ("agentId=%00", "before=%00", "before=yesterday", "before=agt_0")),
+        *(f"/audit?{query}" for query in ("limit=1_0", "offset=5.0")),
         *(f"/audit/export?{query}" for query in ("format=xml", "format=", "since=x", "agentId=%00")),
         *(f"/agents/{cast.agent}/trace?{query}" for query in ("limit=-1", "after=%00", "limit=x", "limit=1_0")),
     ]

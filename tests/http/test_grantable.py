@@ -166,7 +166,7 @@ async def test_a_key_without_grantable_gives_nothing(world: World) -> None:
     assert error_of(await _create(world, key, "read:repos")) == REFUSED
 
 
-async def test_no_key_makes_or_takes_over_a_more_powerful_one(world: World) -> None:
+async def test_no_key_makes_takes_over_or_ends_a_more_powerful_one(world: World) -> None:
     key = await world.service("keys:write", "agents:read", grantable=["read:repos"])
     fair = {"name": "k", "scopes": ["agents:read"], "grantable": ["read:repos"]}
     made = await world.call("POST", "/keys", key, json=fair)
@@ -184,11 +184,14 @@ async def test_no_key_makes_or_takes_over_a_more_powerful_one(world: World) -> N
         (await keys.create(name="rich", scopes=["keys:write"], grantable=["*:*"]), REFUSED),
     ):
         assert error_of(await world.call("POST", f"/keys/{stronger.id}/rotate", key)) == answer
+        assert error_of(await world.call("DELETE", f"/keys/{stronger.id}", key)) == answer
         assert bool(await keys.verify(stronger.key or "")), "the key still works"
     rotated = await world.call("POST", f"/keys/{made.json()['id']}/rotate", key)
     assert rotated.status_code == 200 and rotated.json()["key"].startswith("kv_live_")
     assert (await world.call("GET", "/agents", bearer(made.json()["key"]))).status_code == 401
     assert (await world.call("GET", "/agents", bearer(rotated.json()["key"]))).status_code == 200
+    assert (await world.call("DELETE", f"/keys/{made.json()['id']}", key)).status_code == 204
+    assert (await world.call("GET", "/agents", bearer(rotated.json()["key"]))).status_code == 401
 
 
 async def test_no_read_shows_a_secret(world: World) -> None:

@@ -14,7 +14,10 @@ from tests.http.examples import EXAMPLES, make_cast
 from tests.http.frameworks import FRAMEWORKS, MOUNT, Framework
 from tests.http.world import NO_AGENT, ORIGIN, World, bearer, worlds
 
-_NAMES = re.compile(r"(?:agt|dlg|aud|ses|key)_[0-9a-f]{32}|kv_(?:agt|ses|live|test)_\w{49}")
+_NAMES = re.compile(
+    r"(?:agt|dlg|aud|ses|key|usr|psk)_[0-9a-f]{32}|kv_(?:agt|ses|live|test)_\w{49}"
+    r'|(?<=["=])[\w-]{43}(?=[";])|(?:[A-Z2-7]{4}-){5}[A-Z2-7]{4}'
+)
 _CHANCE = re.compile(r'("(?:durationMs|writer|hint)"):("[^"]*"|[0-9.]+)')
 #: What the framework or the length of an id decides.
 _NOT_OURS = {"content-length", "date", "transfer-encoding"}
@@ -50,10 +53,11 @@ async def _operations(world: World) -> list[Answer]:
     service = await world.service()
     answers: list[Answer] = []
     for name, example in EXAMPLES.items():
-        for letter in "has*":
+        for letter in "hasr*":
             cast = await make_cast(world)
-            caller = {"h": cast.as_human, "a": cast.as_agent, "s": service, "*": {}}[letter]
-            answer = await world.call(example.method, example.url(cast), caller, **example.content(cast))
+            callers = {"h": cast.as_human, "a": cast.as_agent, "s": service, "r": cast.as_recovering, "*": {}}
+            content = await example.content(world, cast, callers[letter])
+            answer = await world.call(example.method, example.url(cast), callers[letter], **content)
             answers.append(_told(f"{name} {letter}", answer))
     return answers
 
@@ -105,7 +109,7 @@ async def _errors(world: World) -> list[Answer]:
     for path in ("/whoami", "/me", "/agent", "/search"):
         for headers in ({}, cast.as_human, cast.as_agent, browser, bearer(dead.token)):
             answers.append(_told(path, await world.visit("POST", path, headers)))
-    for path in ("/.well-known/kavach-configuration", f"{MOUNT}/openapi.json"):
+    for path in ("/.well-known/kavach-configuration", "/.well-known/webauthn", f"{MOUNT}/openapi.json"):
         answers.append(_told(path, await world.client.get(path, headers={"host": "evil.example", "origin": ORIGIN})))
     return answers
 
@@ -113,11 +117,11 @@ async def _errors(world: World) -> list[Answer]:
 def _told(asked: str, response: httpx.Response) -> Answer:
     if response.request.method != "HEAD" and "content-length" in response.headers:
         assert int(response.headers["content-length"]) == len(response.content), asked
-    headers = sorted((name, value) for name, value in response.headers.multi_items() if name not in _NOT_OURS)
     names: dict[str, str] = {}
 
     def masked(text: str) -> str:
         named = _NAMES.sub(lambda found: names.setdefault(found[0], f"<{len(names)}>"), text)
         return _CHANCE.sub(r"\1:0", named)
 
-    return Answer(masked(asked), response.status_code, tuple(headers), masked(response.text))
+    told = sorted((name, masked(value)) for name, value in response.headers.multi_items() if name not in _NOT_OURS)
+    return Answer(masked(asked), response.status_code, tuple(told), masked(response.text))

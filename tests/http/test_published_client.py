@@ -114,6 +114,25 @@ async def test_an_agent_is_created_read_listed_changed_rotated_and_revoked(world
     assert await client.agents.get(NO_AGENT) is None
 
 
+@pytest.mark.usefixtures("cheap_passwords")
+async def test_it_signs_up_and_in_reads_its_session_and_signs_out(framework: Framework, either_database: str) -> None:
+    async with worlds(framework, either_database, None) as open_world:
+        world = await open_world(passwords=True, project=f"project-{token_hex(6)}")
+        async with client_with(world, {"authorization": ""}) as client:
+            made = await client.auth.sign_up("ada@example.org", "correct horse battery", "Ada")
+            assert (made.user.email, made.user.name) == ("ada@example.org", "Ada")
+            assert made.session.user_id == made.user.id and made.session.token.startswith("kv_ses_")
+            again = await client.auth.sign_in("ada@example.org", "correct horse battery")
+            assert again.user.id == made.user.id and again.session.token != made.session.token
+            found = await client.auth.get_session(again.session.token)
+            assert found is not None and (found.id, found.token) == (again.session.id, again.session.token)
+            await client.auth.sign_out(again.session.token)
+            assert await client.auth.get_session(again.session.token) is None
+            assert await client.auth.get_session(made.session.token) is not None
+            with pytest.raises(AuthenticationError):
+                await client.auth.sign_in("ada@example.org", "not the password")
+
+
 async def test_constraints_survive_the_way_there_and_back(client: KavachClient) -> None:
     strict = PermissionConstraints(
         max_calls_per_hour=10,

@@ -14,7 +14,7 @@ from tests.http.examples import EXAMPLES, Cast, Example, make_cast
 from tests.http.world import Headers, OpenWorld, World, bearer, error_of
 
 CLOSED = {name: example for name, example in EXAMPLES.items() if example.who != "*"}
-_LETTERS = {Caller.HUMAN: "h", Caller.AGENT: "a", Caller.SERVICE: "s", Caller.ANYONE: "*"}
+_LETTERS = {Caller.RECOVERING: "r", Caller.HUMAN: "h", Caller.AGENT: "a", Caller.SERVICE: "s", Caller.ANYONE: "*"}
 
 
 def test_every_operation_has_an_example_that_says_who_may_call_it() -> None:
@@ -41,12 +41,14 @@ async def test_with_a_bad_credential_every_operation_is_401(open_world: OpenWorl
 async def test_each_caller_that_may_is_served_and_each_other_is_403(world: World) -> None:
     service = await world.service()
     for name, example in CLOSED.items():
-        for letter in "has":
+        for letter in "hasr":
             cast = await make_cast(world)
-            caller = {"h": cast.as_human, "a": cast.as_agent, "s": service}[letter]
+            caller = {"h": cast.as_human, "a": cast.as_agent, "s": service, "r": cast.as_recovering}[letter]
             answer = await _call(world, example, cast, caller)
             if letter in example.who:
                 assert answer.status_code == example.status, (name, letter, answer.text)
+            elif letter == "r":
+                assert error_of(answer) == (401, "RECOVERY_ONLY"), name
             else:
                 assert error_of(answer) == (403, "CALLER_NOT_ALLOWED"), (name, letter)
 
@@ -69,7 +71,7 @@ async def test_a_key_needs_the_scope_of_the_operation_and_no_other(world: World)
 async def test_an_id_of_another_owner_is_404_like_one_of_nobody(world: World, whose: str) -> None:
     own, foreign = await make_cast(world), await make_cast(world, "mallory")
     if whose == "nobody":
-        foreign = foreign._replace(**{f: f"{getattr(foreign, f)[:4]}{'0' * 32}" for f in Cast._fields[:5]})
+        foreign = foreign._replace(**{f: f"{getattr(foreign, f)[:4]}{'0' * 32}" for f in Cast._fields[:6]})
     for name, example in CLOSED.items():
         if example.about is None or example.about == "key":
             continue
@@ -122,7 +124,8 @@ async def test_a_giver_may_take_back_and_a_receiver_may_give_back(world: World) 
 
 
 async def _call(world: World, example: Example, cast: Cast, headers: Headers) -> httpx.Response:
-    return await world.call(example.method, example.url(cast), headers, **example.content(cast))
+    content = await example.content(world, cast, headers)
+    return await world.call(example.method, example.url(cast), headers, **content)
 
 
 async def _bad_credentials(world: World) -> dict[str, tuple[Headers, str]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar
 from typing import Any, Final
 
 import httpx
 
 from kavach_core import Agent, Kavach, LazyKavach, lazy_kavach
+from kavach_core.config import Settings
 from kavach_core.testing import FrozenClock
 from tests.http.frameworks import MOUNT, Framework
 
@@ -17,20 +19,7 @@ ORIGIN: Final = "http://localhost:8000"
 #: An id of each kind that nothing has.
 NO_AGENT, NO_DELEGATION, NO_KEY = (f"{prefix}_{'0' * 32}" for prefix in ("agt", "dlg", "key"))
 
-_SETTINGS: Final = frozenset(
-    {
-        "base_url",
-        "secret",
-        "project",
-        "skip_migrations",
-        "max_agents_per_owner",
-        "max_delegation_depth",
-        "refused_per_minute",
-        "trusted_proxies",
-        "allowed_origins",
-        "redact",
-    }
-)
+_SETTINGS: Final = frozenset(Settings.__annotations__)
 
 Headers = dict[str, str]
 OpenWorld = Callable[..., Awaitable["World"]]
@@ -110,7 +99,14 @@ def bearer(token: str | None) -> Headers:
 def client_of(app: Any, *, peer: str = "127.0.0.1") -> httpx.AsyncClient:
     """A client of an app in this process; `peer` is the address the app sees. What the app raises is a 500."""
     transport = httpx.ASGITransport(app=app, client=(peer, 40_000), raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url=ORIGIN)
+    return httpx.AsyncClient(transport=transport, base_url=ORIGIN, cookies=_NoJar())
+
+
+class _NoJar(CookieJar):
+    """Keeps nothing: who is signed in is said call by call."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Take no cookie of an answer."""
 
 
 def error_of(response: httpx.Response) -> tuple[int, str]:

@@ -74,7 +74,7 @@ class Audit:
         The order is exact per writer and causal along the chain. Page with `after=` the last id seen.
         """
         PageRequest(limit=limit)
-        start = _FIRST if after is None else ids.AUDIT.raw(after, field="after")
+        start = _FIRST if after is None else ids.AUDIT.mark(after, field="after")
         return await self._store.read(self._trace, ids.AGENT.raw(agent_id), start, limit)
 
     async def export(self, *, format: ExportFormat = "json", **wanted: Unpack[Wanted]) -> AsyncIterator[str]:
@@ -149,7 +149,7 @@ def make_filter(**wanted: Unpack[Wanted]) -> AuditFilter:
         until=_optional(wanted.get("until"), lambda moment: clock.to_micros(moment, field="until")),
         actions=tuple(require_clean(action, field="actions") for action in actions),
         result=_optional(wanted.get("result"), _result),
-        before=_optional(wanted.get("before"), lambda text: ids.AUDIT.raw(text, field="before")),
+        before=_optional(wanted.get("before"), lambda text: ids.AUDIT.mark(text, field="before")),
     )
 
 

@@ -1,62 +1,91 @@
-"""Callers that are refused very often: counted in the store, remembered here until their minute ends.
+"""Callers that are refused very often: closed out in the store until their minute ends, so that every process knows.
 
 A caller is an agent, or one of its tokens that was replaced: whoever holds an old token must not shut out the new one.
-A process learns of it with the first refusal it records itself. What it turned away meanwhile becomes one audit row.
+What a process turned away meanwhile it counts here, and tells in one audit row when the minute is over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
+from kavach_core.capabilities.delegation import Facts
 from kavach_core.primitives.clock import MINUTE
+from kavach_core.store import Transaction
+
+# In id order, before anything else of this batch changes agents: two batches cannot wait for each other.
+_LOCK: Final = "update kavach_agents set closed_until = closed_until where project_id = $1 and id = $2"
+_CLOSE_AGENT: Final = "update kavach_agents set closed_until = $3 where project_id = $1 and id = $2"
+_CLOSE_TOKEN: Final = "update kavach_agent_tokens set closed_until = $3 where project_id = $1 and token_hash = $2"
 
 
 class Refused(NamedTuple):
-    """Who is refused: the agent, and what is counted, its id or the digest of a token it no longer has."""
+    """Who is refused: the agent, and the digest of its token if it no longer has that token."""
 
     agent_id: bytes
-    counted: bytes
+    token: bytes | None
+
+    @property
+    def counted(self) -> bytes:
+        """What the refusals are counted under."""
+        return self.token or self.agent_id
 
 
-class Closed(NamedTuple):
-    """A caller that is not looked at until `until`, and how many calls were turned away."""
+class TurnedAway(NamedTuple):
+    """Calls that were turned away in a minute that ends at `until`."""
 
     until: int
-    turned_away: int
+    calls: int
+
+
+def is_closed(caller: Refused, facts: Facts) -> bool:
+    """Whether a caller is turned away at the moment of the facts."""
+    known = facts.agents.get(caller.agent_id) if caller.token is None else facts.credentials.get(caller.token)
+    until = None if known is None else known.closed_until
+    return until is not None and facts.now < until
+
+
+async def close(tx: Transaction, project: str, callers: Iterable[Refused], also_changed: Iterable[bytes]) -> None:
+    """Turn callers away until the current minute ends. `also_changed` are agents this transaction changes later."""
+    until = (tx.now // MINUTE + 1) * MINUTE
+    closing = sorted(set(callers), key=lambda caller: caller.counted)
+    changed = {caller.agent_id for caller in closing}.union(also_changed)
+    await tx.execute_each(_LOCK, [(project, agent_id) for agent_id in sorted(changed)])
+    agents = [(project, caller.agent_id, until) for caller in closing if caller.token is None]
+    tokens = [(project, caller.token, until) for caller in closing if caller.token is not None]
+    for statement, rows in ((_CLOSE_AGENT, agents), (_CLOSE_TOKEN, tokens)):
+        if rows:
+            await tx.execute_each(statement, rows)
 
 
 class Throttle:
-    """Who is closed out now. Changes only when a batch has committed, so a batch that runs again counts once."""
+    """What this process turned away. Changes only when a batch has committed: one that runs again counts once."""
 
     def __init__(self, per_minute: int | None) -> None:
         self.per_minute = per_minute
         #: Tell what was turned away even before its minute is over, because there will be no later.
         self.closing = False
-        self._closed: dict[Refused, Closed] = {}
-
-    def is_closed(self, caller: Refused, now: int) -> bool:
-        """Whether the caller is turned away at this moment."""
-        closed = self._closed.get(caller)
-        return closed is not None and now < closed.until
+        self._turned_away: dict[Refused, TurnedAway] = {}
 
     @property
     def agents(self) -> list[bytes]:
-        """Agents that are closed out, or were and have no row about it yet."""
-        return [caller.agent_id for caller in self._closed]
+        """Agents with calls that have no row yet."""
+        return [caller.agent_id for caller in self._turned_away]
 
     def ended(self, now: int) -> list[tuple[Refused, int]]:
         """Callers whose minute is over and whose turned-away calls have no row yet, with their number."""
         return [
-            (caller, closed.turned_away)
-            for caller, closed in self._closed.items()
-            if closed.until <= now or self.closing
+            (caller, turned.calls)
+            for caller, turned in self._turned_away.items()
+            if turned.until <= now or self.closing
         ]
 
     def apply(self, turned_away: Mapping[Refused, int], written: list[Refused], now: int) -> None:
-        """Take in what a committed batch did: callers closed or turned away again, and those whose row it wrote."""
+        """Take in what a committed batch did: callers it turned away, and those whose row it wrote."""
         for caller in written:
-            self._closed.pop(caller, None)
-        for caller, count in turned_away.items():
-            before = self._closed.get(caller)
-            self._closed[caller] = Closed((now // MINUTE + 1) * MINUTE, count + (before.turned_away if before else 0))
+            self._turned_away.pop(caller, None)
+        for caller, calls in turned_away.items():
+            before = self._turned_away.get(caller)
+            self._turned_away[caller] = TurnedAway(
+                (now // MINUTE + 1) * MINUTE, calls + (before.calls if before else 0)
+            )

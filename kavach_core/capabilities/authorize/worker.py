@@ -18,7 +18,7 @@ from kavach_core.capabilities.audit import queries as audit
 from kavach_core.capabilities.authorize.model import Decision, Question
 from kavach_core.capabilities.authorize.outcome import Outcome, turned_away_record
 from kavach_core.capabilities.authorize.policy import choose, claims_of, plan
-from kavach_core.capabilities.authorize.throttle import Refused, Throttle
+from kavach_core.capabilities.authorize.throttle import Refused, Throttle, close, is_closed
 from kavach_core.capabilities.delegation import AgentFacts, Facts, load_facts
 from kavach_core.capabilities.limits import Window, keys
 from kavach_core.capabilities.limits import queries as limits
@@ -41,6 +41,7 @@ class _Written:
 
     now: int = 0
     rows: int = 0
+    closed: set[Refused] = field(default_factory=set[Refused])
     turned_away: Counter[Refused] = field(default_factory=Counter[Refused])
     told: list[Refused] = field(default_factory=list[Refused])
 
@@ -73,7 +74,7 @@ class DecisionWorker:
         self._written.rows = len(records)
         if records:
             await audit.insert(tx, self._project, records)
-        await self._slide(tx, outcomes, facts)
+        await self._touch_agents(tx, outcomes, facts)
         return [outcome.to_decision(facts) for outcome in outcomes]
 
     def committed(self) -> None:
@@ -97,7 +98,7 @@ class DecisionWorker:
         agent, reason = _identify(question, facts)
         if agent is not None and question.throttled:
             caller = _caller(question, agent, reason)
-            if self._throttle.is_closed(caller, facts.now):
+            if self._throttle.per_minute is not None and is_closed(caller, facts):
                 self._written.turned_away[caller] += 1
                 return Outcome(question, agent, Reason.TOO_MANY_REFUSALS, retry_after=minute_ends_in(facts.now))
         if reason is not None or agent is None or question.request is None:
@@ -154,7 +155,7 @@ class DecisionWorker:
             return
         window.take()
         if window.minute >= limit:
-            self._written.turned_away[caller] += 0
+            self._written.closed.add(caller)
 
     def _overdue(self, tx: Transaction, facts: Facts) -> list[Record]:
         """One row for each caller whose minute of being turned away is over."""
@@ -164,11 +165,10 @@ class DecisionWorker:
             if agent is None:
                 continue
             self._written.told.append(caller)
-            if calls:
-                place = self._sequence + len(records)
-                records.append(
-                    turned_away_record(agent, facts, calls, record_id=tx.new_id(), writer=self._writer, sequence=place)
-                )
+            place = self._sequence + len(records)
+            records.append(
+                turned_away_record(agent, facts, calls, record_id=tx.new_id(), writer=self._writer, sequence=place)
+            )
         return records
 
     def _records(self, tx: Transaction, outcomes: Iterable[Outcome], facts: Facts, *, first: int) -> Iterator[Record]:
@@ -178,8 +178,8 @@ class DecisionWorker:
                 outcome.record_id = tx.new_id()
                 yield outcome.to_record(facts, writer=self._writer, sequence=next(sequence))
 
-    async def _slide(self, tx: Transaction, outcomes: Iterable[Outcome], facts: Facts) -> None:
-        """An allowed call is a use by every agent on its path."""
+    async def _touch_agents(self, tx: Transaction, outcomes: Iterable[Outcome], facts: Facts) -> None:
+        """An allowed call is a use by every agent on its path; one refusal too many closes the door."""
         now = facts.now
         used = {
             link.agent_id
@@ -188,6 +188,8 @@ class DecisionWorker:
             for link in outcome.verdict.path
             if _is_due(facts.agents[link.agent_id], now)
         }
+        if self._written.closed:
+            await close(tx, self._project, self._written.closed, also_changed=used)
         if used:
             ttls = [(agent_id, facts.agents[agent_id].ttl) for agent_id in sorted(used)]
             slid = [(self._project, each, now, idle_from(now, ttl), -1 if ttl is None else ttl) for each, ttl in ttls]
@@ -210,8 +212,7 @@ def _identify(question: Question, facts: Facts) -> tuple[AgentFacts | None, Reas
 
 def _caller(question: Question, agent: AgentFacts, reason: Reason | None) -> Refused:
     """Whom a refusal counts against: the agent, but for a token it no longer has that token alone."""
-    token = question.credential if reason is Reason.TOKEN_ROTATED else None
-    return Refused(agent.id, token or agent.id)
+    return Refused(agent.id, question.credential if reason is Reason.TOKEN_ROTATED else None)
 
 
 def _is_due(agent: AgentFacts, now: int) -> bool:

@@ -28,6 +28,7 @@ class AgentFacts(NamedTuple):
     last_used_at: int | None
     revoked_at: int | None
     suspended_at: int | None
+    closed_until: int | None = None
 
 
 class Edge(NamedTuple):
@@ -45,10 +46,11 @@ class Edge(NamedTuple):
 
 
 class Credential(NamedTuple):
-    """A known token: whose it is, and since when it is no longer the current one."""
+    """A known token: whose it is, since when it is no longer the current one, and until when it is turned away."""
 
     agent_id: bytes
     retired_at: int | None
+    closed_until: int | None = None
 
 
 class Link(NamedTuple):

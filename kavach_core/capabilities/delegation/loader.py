@@ -14,7 +14,7 @@ from kavach_core.capabilities.permission_sets import PermissionSets
 from kavach_core.store import Transaction
 
 _AGENT: Final = """g.id, g.owner_id, g.name, g.type, g.permissions, g.founding_id, g.ttl, g.idle_at,
-    g.expires_at, g.last_used_at, g.revoked_at, o.suspended_at"""
+    g.expires_at, g.last_used_at, g.revoked_at, o.suspended_at, g.closed_until"""
 _EDGE: Final = """d.id, d.from_agent, d.to_agent, d.source_id, d.depth, d.max_depth, d.permissions, d.expires_at,
     d.revoked_at"""
 _OWNER: Final = "left join kavach_owners o on o.project_id = g.project_id and o.id = g.owner_id"
@@ -25,7 +25,7 @@ _AGENT_WIDTH: Final = len(AgentFacts._fields)
 
 # Level by level: one statement for each question of the walk, every one a look-up by key.
 _BY_TOKEN: Final = f"""
-select t.token_hash, t.retired_at, {_AGENT} from kavach_agent_tokens t
+select t.token_hash, t.retired_at, t.closed_until, {_AGENT} from kavach_agent_tokens t
 join kavach_agents g on g.project_id = t.project_id and g.id = t.agent_id {_OWNER}
 where t.token_hash = $2 and t.project_id = $1
 """
@@ -55,11 +55,11 @@ _THE_AGENT: Final = f"cross join {_look_up('kavach_agents', 'id = asked.agent_id
 _THE_OWNER: Final = f"left join {_look_up('kavach_owners', 'id = g.owner_id', 'o')} on true"
 _LIVE_INTO: Final = "to_agent = asked.agent_id and revoked_at is null and expires_at > $4"
 _AT_ONCE: Final = f"""
-with recursive asked (kind, token_hash, retired_at, agent_id) as (
-    select 0, t.token_hash, t.retired_at, t.agent_id
+with recursive asked (kind, token_hash, retired_at, closed_until, agent_id) as (
+    select 0, t.token_hash, t.retired_at, t.closed_until, t.agent_id
     from unnest($2::bytea[]) as k (hash) cross join {_look_up("kavach_agent_tokens", "token_hash = k.hash", "t")}
     union all
-    select 1, null, null, k.id from unnest($3::uuid[]) as k (id)
+    select 1, null, null, null, k.id from unnest($3::uuid[]) as k (id)
 ), edges (id) as (
     (
         select d.id from asked cross join {_look_up("kavach_delegations", _LIVE_INTO, "d")}
@@ -71,9 +71,10 @@ with recursive asked (kind, token_hash, retired_at, agent_id) as (
     cross join lateral (values (d.source_id), (g.founding_id)) as above (id)
     where above.id is not null
 )
-select asked.kind, asked.token_hash, asked.retired_at, {_NO_EDGE}, {_AGENT} from asked {_THE_AGENT} {_THE_OWNER}
+select asked.kind, asked.token_hash, asked.retired_at, asked.closed_until, {_NO_EDGE}, {_AGENT}
+from asked {_THE_AGENT} {_THE_OWNER}
 union all
-select 2, null, null, {_EDGE}, {_AGENT} from edges e {_THE_EDGE} {_THE_GIVER} {_THE_OWNER}
+select 2, null, null, null, {_EDGE}, {_AGENT} from edges e {_THE_EDGE} {_THE_GIVER} {_THE_OWNER}
 """
 
 
@@ -116,22 +117,21 @@ class _Found:
     ) -> None:
         """One statement; its recursion stops where nothing new is found."""
         for row in await tx.fetch_facts(_AT_ONCE, project, tokens, agents, tx.floor):
-            kind, token, retired_at, *rest = row
+            kind, token, retired_at, closed_until, *rest = row
             if kind == 2:
                 self._add_edge(rest)
                 continue
             agent = self._add_agent(rest[_EDGE_WIDTH:])
             if kind == 0:
-                self.credentials[cast(bytes, token)] = Credential(agent.id, cast("int | None", retired_at))
+                self._add_credential(token, agent, retired_at, closed_until)
 
     async def load_by_level(
         self, tx: Transaction, project: str, tokens: Sequence[bytes], agents: Sequence[bytes]
     ) -> None:
         """From the agents asked about to the delegations into them, and up while there is anything new."""
         for row in await tx.fetch_each(_BY_TOKEN, [(project, token) for token in tokens]):
-            token, retired_at, *rest = row
-            agent = self._add_agent(rest)
-            self.credentials[cast(bytes, token)] = Credential(agent.id, cast("int | None", retired_at))
+            token, retired_at, closed_until, *rest = row
+            self._add_credential(token, self._add_agent(rest), retired_at, closed_until)
         for row in await tx.fetch_each(_BY_ID, [(project, agent_id) for agent_id in agents]):
             self._add_agent(row)
         asked = list(self.agents.values())
@@ -141,6 +141,9 @@ class _Found:
         while missing := sorted(above - self.edges.keys()):
             rows = await tx.fetch_each(_EDGE_BY_ID, [(project, edge_id) for edge_id in missing])
             above = set[bytes]().union(*map(self._add_edge, rows))
+
+    def _add_credential(self, token: object, agent: AgentFacts, *times: object) -> None:
+        self.credentials[cast(bytes, token)] = Credential(agent.id, *cast("tuple[Any, Any]", times))
 
     def _add_agent(self, row: Iterable[object]) -> AgentFacts:
         agent = AgentFacts._make(cast("Iterable[Any]", row))

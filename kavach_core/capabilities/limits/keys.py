@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from typing import Final
 
 _RATE: Final = b"r"
 _REFUSED: Final = b"f"
 _UNKNOWN: Final = b"u"
+_ACCOUNT: Final = b"a"
+_ADDRESS: Final = b"d"
+_BEGUN: Final = b"b"
 
 #: Addresses are chosen by whoever sends; this many counters at most hold them all.
 UNKNOWN_BUCKETS: Final = 4096
@@ -26,3 +30,18 @@ def refused(counted: bytes) -> bytes:
 def unknown(address: str | None) -> bytes:
     """Credentials of nobody, by the address they came from."""
     return _UNKNOWN + (zlib.crc32((address or "").encode()) % UNKNOWN_BUCKETS).to_bytes(2, "big")
+
+
+def attempts_of(account: str) -> bytes:
+    """Attempts to sign in to one account, whether it exists or not. Hashed whole: two accounts share no counter."""
+    return _ACCOUNT + hashlib.sha256(account.encode("utf-8", "surrogatepass")).digest()
+
+
+def attempts_from(address: str) -> bytes:
+    """Attempts to sign in from one address, to whatever account."""
+    return _ADDRESS + (zlib.crc32(address.encode()) % UNKNOWN_BUCKETS).to_bytes(2, "big")
+
+
+def begun_from(address: str) -> bytes:
+    """Ceremonies begun from one address, which prove nothing yet."""
+    return _BEGUN + (zlib.crc32(address.encode()) % UNKNOWN_BUCKETS).to_bytes(2, "big")

@@ -41,19 +41,26 @@ class Window:
         """Units taken in the current minute."""
         return self._counts.get(self._minute, 0)
 
+    def last(self, minutes: int) -> int:
+        """Units taken in the current minute and those before it, `minutes` in all."""
+        return sum(count for minute, count in self._counts.items() if minute > self._minute - minutes)
+
     def take(self, units: int = 1) -> None:
         """Count units in the current minute."""
         self._counts[self._minute] = self.minute + units
 
-    def retry_after(self, limit: int, now: int) -> int:
-        """Whole seconds until one more unit fits under `limit` an hour, if nothing else is taken; an hour for none."""
+    def retry_after(self, limit: int, now: int, minutes: int = _MINUTES) -> int:
+        """Whole seconds until one more unit fits under `limit` in so many minutes, if nothing else is taken.
+
+        All of them for a limit of none.
+        """
         if limit <= 0:
-            return 3600
-        left = self.hour
-        for minute in sorted(self._counts):
+            return minutes * 60
+        left = self.last(minutes)
+        for minute in sorted(minute for minute in self._counts if minute > self._minute - minutes):
             left -= self._counts[minute]
             if left < limit:
-                return _seconds_until((minute + _MINUTES) * MINUTE, now)
+                return _seconds_until((minute + minutes) * MINUTE, now)
         return 1
 
 

@@ -15,6 +15,7 @@ returning key, counts
 """
 _WRITE = "update kavach_counters set counts = $3 where project_id = $1 and key = $2"
 _FIND = "select counts from kavach_counters where project_id = $1 and key = $2"
+_FORGET = "delete from kavach_counters where project_id = $1 and key = $2"
 _PRUNE = "delete from kavach_counters where project_id = $1 and touched_at < $2"
 
 
@@ -37,6 +38,11 @@ async def find(tx: Transaction, project: str, key: bytes) -> Window:
     """Return the window of a key without locking; an empty one if it was never counted."""
     row = await tx.fetch_one(_FIND, project, key)
     return Window("" if row is None else cast(str, row[0]), tx.now)
+
+
+async def forget(tx: Transaction, project: str, key: bytes) -> None:
+    """Let a counter begin anew."""
+    await tx.execute(_FORGET, project, key)
 
 
 async def prune(tx: Transaction, project: str, before: int) -> int:

@@ -8,6 +8,17 @@ from enum import StrEnum
 from typing import Literal
 
 
+class SignInMethod(StrEnum):
+    """How a session was started."""
+
+    #: By the app, which signed the human in its own way.
+    APP = "app"
+    PASSKEY = "passkey"
+    PASSWORD = "password"
+    #: By a recovery code or link: such a session can only add a passkey.
+    RECOVERY = "recovery"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """A sign-in of one human in one browser or program."""
@@ -20,6 +31,9 @@ class Session:
     last_used_at: datetime
     address: str | None
     user_agent: str | None
+    method: SignInMethod
+    #: Whether its human proved who they are a short while ago (`fresh_for`), as sensitive changes ask for.
+    is_fresh: bool
     #: Whole seconds from now to the absolute end.
     expires_in: int
     #: Only on what `create` returns.
@@ -46,6 +60,8 @@ class SessionEnd(StrEnum):
     REVOKED = "SESSION_REVOKED"
     EXPIRED = "SESSION_EXPIRED"
     OWNER_SUSPENDED = "OWNER_SUSPENDED"
+    #: It holds for adding a passkey, and as a sign-in it does not exist.
+    RECOVERY_ONLY = "RECOVERY_ONLY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from kavach_core.capabilities.sessions.model import Session
+from kavach_core.capabilities.sessions.model import Session, SignInMethod
 from kavach_core.primitives import ids
 from kavach_core.primitives.clock import SECOND, to_datetime
 from kavach_core.store import Row, Transaction
@@ -22,12 +22,15 @@ class SessionRow(NamedTuple):
     revoked_at: int | None
     address: str | None
     user_agent: str | None
+    method: str
+    fresh_at: int
 
 
 _COLUMNS: Final = ", ".join(SessionRow._fields)
 _S_COLUMNS: Final = ", ".join(f"s.{name}" for name in SessionRow._fields)
 _INSERT: Final = f"""
-insert into kavach_sessions (project_id, token_hash, {_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+insert into kavach_sessions (project_id, token_hash, {_COLUMNS})
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 """
 _BY_TOKEN: Final = f"""
 select {_S_COLUMNS}, o.suspended_at from kavach_sessions s
@@ -41,6 +44,9 @@ where project_id = $1 and user_id = $2 and revoked_at is null and expires_at > $
 _FIND: Final = f"select {_COLUMNS} from kavach_sessions where project_id = $1 and id = $2"
 _TOUCH: Final = """
 update kavach_sessions set last_used_at = $3 where project_id = $1 and id = $2 and last_used_at < $3
+"""
+_REFRESH: Final = """
+update kavach_sessions set fresh_at = $3 where project_id = $1 and id = $2 and revoked_at is null
 """
 _REVOKE: Final = """
 update kavach_sessions set revoked_at = $3 where project_id = $1 and id = $2 and revoked_at is null
@@ -81,6 +87,11 @@ async def touch(tx: Transaction, project: str, session_id: bytes) -> None:
     await tx.execute(_TOUCH, project, session_id, tx.now)
 
 
+async def refresh(tx: Transaction, project: str, session_id: bytes) -> bool:
+    """Note that the human of a session proved who they are; returns whether the session is still there."""
+    return await tx.execute(_REFRESH, project, session_id, tx.now) == 1
+
+
 async def revoke(tx: Transaction, project: str, session_id: bytes) -> bool:
     """End a session; returns whether this changed anything."""
     return await tx.execute(_REVOKE, project, session_id, tx.now) == 1
@@ -98,7 +109,7 @@ async def move_owner(tx: Transaction, project: str, old_id: str, new_id: str) ->
     await tx.execute(_MOVE, project, old_id, new_id)
 
 
-def public_fields(row: SessionRow, now: int) -> dict[str, Any]:
+def public_fields(row: SessionRow, now: int, fresh_for: int) -> dict[str, Any]:
     """The fields of `Session` for a stored one."""
     return {
         "id": ids.SESSION.text(row.id),
@@ -108,13 +119,15 @@ def public_fields(row: SessionRow, now: int) -> dict[str, Any]:
         "last_used_at": to_datetime(row.last_used_at),
         "address": row.address,
         "user_agent": row.user_agent,
+        "method": SignInMethod(row.method),
+        "is_fresh": now - row.fresh_at < fresh_for,
         "expires_in": max(0, (row.expires_at - now) // SECOND),
     }
 
 
-def to_model(row: SessionRow, now: int) -> Session:
+def to_model(row: SessionRow, now: int, fresh_for: int) -> Session:
     """The public form of a stored session."""
-    return Session(**public_fields(row, now))
+    return Session(**public_fields(row, now, fresh_for))
 
 
 def _make(row: Row | list[object]) -> SessionRow:

@@ -9,9 +9,9 @@ from kavach_core.capabilities.events import announce
 from kavach_core.capabilities.owners import queries as owners
 from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.capabilities.sessions import queries
-from kavach_core.capabilities.sessions.model import LiveSession, Session, SessionEnd, SessionRejected
+from kavach_core.capabilities.sessions.model import LiveSession, Session, SessionEnd, SessionRejected, SignInMethod
 from kavach_core.capabilities.sessions.queries import SessionRow
-from kavach_core.errors import NotFound, OwnerSuspended
+from kavach_core.errors import NotFound, OwnerSuspended, SessionNotFresh, Unauthenticated
 from kavach_core.primitives import ids, tokens
 from kavach_core.primitives.clock import MINUTE
 from kavach_core.primitives.text import escape
@@ -21,6 +21,8 @@ from kavach_core.store import Transaction
 
 #: The time of last use is written at most this often, so a session may end that much early, never late.
 _TOUCH_EVERY: Final = MINUTE
+#: Long enough to find the new device and add its passkey.
+_RECOVERY_LIFETIME: Final = 30 * MINUTE
 
 
 class Sessions:
@@ -31,17 +33,32 @@ class Sessions:
         self._project = runtime.project
         self._idle = runtime.config.session_idle
         self._lifetime = runtime.config.session_lifetime
+        self._fresh_for = runtime.config.fresh_for
 
     async def create(self, user_id: str, *, address: str | None = None, user_agent: str | None = None) -> Session:
         """Start a session; its `token` is on the result and nowhere else. Raises `OwnerSuspended`."""
-        where = (
-            None if address is None else escape(address, longest=64),
-            None if user_agent is None else escape(user_agent, longest=256),
+        return await self._store.transact(
+            self.start_in, require_owner_id(user_id, field="userId"), SignInMethod.APP, address, user_agent
         )
-        return await self._store.transact(self._create, require_owner_id(user_id, field="userId"), *where)
 
     async def verify(self, token: str) -> LiveSession | SessionRejected:
-        """Tell whether a session token holds now. One with a wrong checksum is refused without a query."""
+        """Tell whether a session token holds now. One with a wrong checksum is refused without a query.
+
+        A recovery session is no sign-in and rejected here: see `verify_recovery`.
+        """
+        session = await self._verify_any(token)
+        if isinstance(session, LiveSession) and session.method is SignInMethod.RECOVERY:
+            return SessionRejected(code=SessionEnd.RECOVERY_ONLY)
+        return session
+
+    async def verify_recovery(self, token: str) -> LiveSession | SessionRejected:
+        """Like `verify`, for the one thing a recovery session can do: give its human a new passkey."""
+        session = await self._verify_any(token)
+        if isinstance(session, LiveSession) and session.method is not SignInMethod.RECOVERY:
+            return SessionRejected(code=SessionEnd.UNKNOWN)
+        return session
+
+    async def _verify_any(self, token: str) -> LiveSession | SessionRejected:
         if tokens.kind_of(token) is not TokenKind.SESSION:
             return SessionRejected(code=SessionEnd.UNKNOWN)
         session, is_stale = await self._store.read(self._verify, tokens.digest(token))
@@ -57,16 +74,46 @@ class Sessions:
         """Return a session, live or not. Raises `NotFound`."""
         return await self._store.read(self._get, ids.SESSION.raw(session_id))
 
+    async def require_in(
+        self, tx: Transaction, session_id: bytes, *, fresh: bool = True, recovering: bool = False
+    ) -> Session:
+        """Return a session that holds now, inside the transaction of what it allows.
+
+        `recovering` lets a recovery session pass too, however fresh. Raises `Unauthenticated` for one that has ended
+        or cannot be used for this, `OwnerSuspended`, and `SessionNotFresh`.
+        """
+        row = await queries.find(tx, self._project, session_id)
+        end = SessionEnd.UNKNOWN if row is None else _end(row, False, tx.now)
+        is_recovery = row is not None and row.method == SignInMethod.RECOVERY
+        if row is None or end is not None or (is_recovery and not recovering):
+            raise Unauthenticated("This session cannot be used here.", reason=(end or SessionEnd.RECOVERY_ONLY).value)
+        owner = await owners.find(tx, self._project, row.user_id)
+        if owner is not None and owner.suspended:
+            raise OwnerSuspended("The owner is suspended.")
+        session = queries.to_model(row, tx.now, self._fresh_for)
+        if fresh and not (session.is_fresh or is_recovery):
+            raise SessionNotFresh("Prove once more who you are: the sign-in was too long ago for this.")
+        return session
+
+    async def refresh_in(self, tx: Transaction, session_id: bytes) -> Session:
+        """Make a session fresh inside the transaction of a new proof. Raises `NotFound`."""
+        if not await queries.refresh(tx, self._project, session_id):
+            raise NotFound("There is no such session.")
+        return await self._get(tx, session_id)
+
     async def revoke(self, session_id: str) -> None:
         """End a session from the next request on, everywhere. Ending it twice changes nothing. Raises `NotFound`."""
-        await self._store.transact(self._revoke, ids.SESSION.raw(session_id))
+        await self._store.transact(self.revoke_in, ids.SESSION.raw(session_id))
 
     async def revoke_all(self, user_id: str, *, except_id: str | None = None) -> int:
         """End all sessions of a human, or all but one; returns how many ended."""
         kept = None if except_id is None else ids.SESSION.raw(except_id)
-        return await self._store.transact(self._revoke_all, require_owner_id(user_id, field="userId"), kept)
+        return await self._store.transact(self.revoke_others_in, require_owner_id(user_id, field="userId"), kept)
 
-    async def _create(self, tx: Transaction, user_id: str, address: str | None, user_agent: str | None) -> Session:
+    async def start_in(
+        self, tx: Transaction, user_id: str, method: SignInMethod, address: str | None, user_agent: str | None
+    ) -> Session:
+        """Start a session inside the transaction of a sign-in. Raises `OwnerSuspended`."""
         if (await owners.lock(tx, self._project, user_id)).suspended:
             raise OwnerSuspended("The owner is suspended.")
         minted = tokens.mint(TokenKind.SESSION)
@@ -74,16 +121,18 @@ class Sessions:
             id=tx.new_id(),
             user_id=user_id,
             idle=self._idle,
-            expires_at=tx.now + self._lifetime,
+            expires_at=tx.now + (_RECOVERY_LIFETIME if method is SignInMethod.RECOVERY else self._lifetime),
             created_at=tx.now,
             last_used_at=tx.now,
             revoked_at=None,
-            address=address,
-            user_agent=user_agent,
+            address=None if address is None else escape(address, longest=64),
+            user_agent=None if user_agent is None else escape(user_agent, longest=256),
+            method=method.value,
+            fresh_at=tx.now,
         )
         await queries.insert(tx, self._project, minted.digest, row)
         await self._announce(tx, "session.created", row.id, user_id)
-        return Session(**queries.public_fields(row, tx.now), token=minted.token)
+        return Session(**queries.public_fields(row, tx.now, self._fresh_for), token=minted.token)
 
     async def _verify(self, tx: Transaction, token_hash: bytes) -> tuple[LiveSession | SessionRejected, bool]:
         """The session, and whether its time of last use is due to be written."""
@@ -92,21 +141,26 @@ class Sessions:
         if found is None or end is not None:
             return SessionRejected(code=end or SessionEnd.UNKNOWN), False
         row, _ = found
-        return LiveSession(**queries.public_fields(row, tx.now)), tx.now - row.last_used_at >= _TOUCH_EVERY
+        return LiveSession(
+            **queries.public_fields(row, tx.now, self._fresh_for)
+        ), tx.now - row.last_used_at >= _TOUCH_EVERY
 
     async def _list(self, tx: Transaction, user_id: str) -> Sequence[Session]:
         rows = await queries.unended_of(tx, self._project, user_id)
-        return [queries.to_model(row, tx.now) for row in rows if _end(row, False, tx.now) is None]
+        return [queries.to_model(row, tx.now, self._fresh_for) for row in rows if _end(row, False, tx.now) is None]
 
     async def _get(self, tx: Transaction, session_id: bytes) -> Session:
-        return queries.to_model(_require(await queries.find(tx, self._project, session_id)), tx.now)
+        row = _require(await queries.find(tx, self._project, session_id))
+        return queries.to_model(row, tx.now, self._fresh_for)
 
-    async def _revoke(self, tx: Transaction, session_id: bytes) -> None:
+    async def revoke_in(self, tx: Transaction, session_id: bytes) -> None:
+        """End a session inside the transaction of what ends it. Raises `NotFound`."""
         row = _require(await queries.find(tx, self._project, session_id))
         if await queries.revoke(tx, self._project, session_id):
             await self._announce(tx, "session.revoked", session_id, row.user_id)
 
-    async def _revoke_all(self, tx: Transaction, user_id: str, except_id: bytes | None) -> int:
+    async def revoke_others_in(self, tx: Transaction, user_id: str, except_id: bytes | None) -> int:
+        """End all sessions of a human but one inside the transaction of another change; returns how many ended."""
         ended = await queries.revoke_all(tx, self._project, user_id, except_id=except_id)
         if ended:
             data = {"count": ended}

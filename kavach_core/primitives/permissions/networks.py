@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias, TypeGuard
 
@@ -19,13 +20,19 @@ _MAPPED_BITS = 96
 def find_address(value: object) -> Address | None:
     """Return the address in a text or address object, or None where there is none to be read."""
     if isinstance(value, str):
-        try:
-            value = ip_address(value)
-        except ValueError:
-            return None
+        return _parse_address(value)
     if isinstance(value, IPv6Address):
         return value.ipv4_mapped or value
     return value if isinstance(value, IPv4Address) else None
+
+
+@lru_cache(maxsize=1024)
+def _parse_address(text: str) -> Address | None:
+    """An address as text; remembered, because one call asks several times about the same."""
+    try:
+        return find_address(ip_address(text))
+    except ValueError:
+        return None
 
 
 def check_networks(value: object, field: str) -> tuple[Network, ...]:

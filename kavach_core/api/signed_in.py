@@ -1,0 +1,108 @@
+"""What a human is told who has signed in: the user, the session, and for browsers the cookie in place of its token."""
+
+from __future__ import annotations
+
+import json
+
+from kavach_core.api.cookies import Header, session_cookie
+from kavach_core.api.models import Out, write_time
+from kavach_core.api.operation import Call, Reply
+from kavach_core.api.origin import is_browser
+from kavach_core.capabilities.sessions import Session
+from kavach_core.capabilities.users import User
+from kavach_core.errors import CallerNotAllowed, Unauthenticated
+from kavach_core.primitives.principal import HumanIdentity
+
+
+class UserOut(Out):
+    """Somebody who signs in with Kavach's own sign-in."""
+
+    id: str
+    email: str | None
+    email_verified: bool
+    name: str | None
+    created_at: str
+
+    @classmethod
+    def of(cls, user: User) -> UserOut:
+        """The wire form of a user."""
+        return cls(
+            id=user.id,
+            email=user.email,
+            email_verified=user.email_verified,
+            name=user.display_name,
+            created_at=write_time(user.created_at) or "",
+        )
+
+
+class SessionOut(Out):
+    """A session. `token` is empty unless it was presented as a bearer or just made: the cookie stays unreadable."""
+
+    id: str
+    user_id: str
+    token: str
+    created_at: str
+    expires_at: str
+    last_used_at: str
+    address: str | None
+    user_agent: str | None
+    method: str
+    is_fresh: bool
+    #: Only where one session is asked for, and its human is a user of Kavach's own sign-in.
+    user: UserOut | None
+
+    @classmethod
+    def of(cls, session: Session, token: str = "", user: User | None = None) -> SessionOut:
+        """The wire form of a session."""
+        return cls(
+            id=session.id,
+            user_id=session.user_id,
+            token=token,
+            created_at=write_time(session.created_at) or "",
+            expires_at=write_time(session.expires_at) or "",
+            last_used_at=write_time(session.last_used_at) or "",
+            address=session.address,
+            user_agent=session.user_agent,
+            method=session.method.value,
+            is_fresh=session.is_fresh,
+            user=None if user is None else UserOut.of(user),
+        )
+
+
+class SignedInOut(Out):
+    """A user and their new session."""
+
+    user: UserOut
+    session: SessionOut
+
+
+async def signed_in(call: Call, session: Session, *, status: int = 200) -> Reply:
+    """The answer to a sign-in. The cookie is always set; a browser never sees the token."""
+    user = await call.kavach.users.get(session.user_id)
+    out = SignedInOut(user=UserOut.of(user), session=SessionOut.of(session, new_token(call, session), user))
+    return reply(out, status=status, headers=(session_cookie(call.edge.config, session),))
+
+
+def new_token(call: Call, session: Session) -> str:
+    """The token of a session that was just started as its body shows it: to a program, and never to a browser."""
+    return "" if is_browser(call.view) else session.token or ""
+
+
+def reply(out: Out, *, status: int = 200, headers: tuple[Header, ...]) -> Reply:
+    """An answer that sets cookies."""
+    return Reply(status=status, body=json.dumps(out.model_dump(by_alias=True)).encode(), headers=headers)
+
+
+def human_of(call: Call) -> HumanIdentity:
+    """The human who calls. Raises `CallerNotAllowed`."""
+    if not isinstance(call.identity, HumanIdentity):
+        raise CallerNotAllowed("This is for a signed-in human.")
+    return call.identity
+
+
+def own_session_id(call: Call) -> str:
+    """The session of the human who calls. Raises `Unauthenticated` where the app's own auth names them."""
+    session_id = human_of(call).session_id
+    if session_id is None:
+        raise Unauthenticated("There is no Kavach session: the app's own auth says who this is.")
+    return session_id

@@ -1,0 +1,200 @@
+"""Sign up and in with e-mail and password. Only a sign-up without mail tells whether an account exists."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Final
+
+from kavach_core.capabilities.challenges import Asked, ChallengeKind, ask, take
+from kavach_core.capabilities.challenges.once import require_asked
+from kavach_core.capabilities.events import announce
+from kavach_core.capabilities.limits import Limits
+from kavach_core.capabilities.passwords import queries
+from kavach_core.capabilities.passwords.hashing import Hasher
+from kavach_core.capabilities.passwords.policy import normalised, require_password
+from kavach_core.capabilities.sessions import Session, Sessions, SignInMethod
+from kavach_core.capabilities.users import Users
+from kavach_core.capabilities.users import queries as users
+from kavach_core.capabilities.users.service import require_display_name, require_user
+from kavach_core.errors import CallerNotAllowed, NotFound, OwnerSuspended, SessionNotFresh, SignInFailed, SignUpClosed
+from kavach_core.primitives import ids
+from kavach_core.primitives.clock import DAY
+from kavach_core.primitives.emails import email_key, require_email
+from kavach_core.runtime import Runtime
+from kavach_core.store import Transaction
+
+_LINK_LIFETIME: Final = DAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Applicant:
+    """Somebody who wants an account."""
+
+    email: str
+    name: str | None
+    hashed: str = field(repr=False)
+
+
+class Passwords:
+    """E-mail and password as a way to sign in. Everything raises `NotFound` unless `passwords=True`."""
+
+    def __init__(self, runtime: Runtime, users_: Users, sessions: Sessions, limits: Limits) -> None:
+        self._store = runtime.store
+        self._project = runtime.project
+        self._config = runtime.config
+        self._users = users_
+        self._sessions = sessions
+        self._limits = limits
+        self._hasher = Hasher()
+
+    async def sign_up(
+        self,
+        email: str,
+        password: str,
+        *,
+        name: str | None = None,
+        address: str | None = None,
+        user_agent: str | None = None,
+    ) -> Session:
+        """Make an account and sign in to it.
+
+        Raises `EmailTaken`, `InvalidInput` for a password that is too short or well known, and `RateLimited`.
+        """
+        applicant = await self._applicant(email, password, name, address)
+        return await self._store.transact(self._join, applicant, False, address, user_agent)
+
+    async def ask_to_sign_up(
+        self, email: str, password: str, *, name: str | None = None, address: str | None = None
+    ) -> str | None:
+        """Keep a wish for an account until its link comes back, for a day, and return the token of that link.
+
+        None if the address has an account: nobody but the address may be told. Raises `InvalidInput`, `RateLimited`.
+        """
+        applicant = await self._applicant(email, password, name, address)
+        token = secrets.token_urlsafe(32)
+        return token if await self._store.transact(self._keep_wish, applicant, token) else None
+
+    async def finish_sign_up(
+        self, token: str, password: str, *, address: str | None = None, user_agent: str | None = None
+    ) -> Session:
+        """Make the account that was asked for, now that the mail was answered, and sign in to it.
+
+        The password is asked for again: whoever reads the mail never confirms one that somebody else chose.
+        Raises `ChallengeUnknown`, `SignInFailed` (ask again then), `EmailTaken` and `RateLimited`.
+        """
+        self._require_enabled()
+        await self._limits.attempt(account=None, address=address)
+        asked = require_asked(await self._store.transact(self._take_wish, token))
+        applicant = _Applicant(email=asked.data["email"], name=asked.data.get("name"), hashed=asked.data["hash"])
+        holds, _ = await self._hasher.verify(normalised(password), applicant.hashed)
+        if not holds:
+            raise SignInFailed("This is not the password the account was asked for with: ask again.")
+        return await self._store.transact(self._join, applicant, True, address, user_agent)
+
+    async def sign_in(
+        self, email: str, password: str, *, address: str | None = None, user_agent: str | None = None
+    ) -> Session:
+        """Start a session. Raises `SignInFailed`, the same for every cause and as late, and `RateLimited`."""
+        self._require_enabled()
+        email, password = require_email(email), normalised(password)
+        await self._limits.attempt(account=email_key(email), address=address)
+        found = await self._store.read(self._stored, email)
+        user_id, stored = found or (None, None)
+        holds, replacement = await self._hasher.verify(password, stored)
+        if not holds or user_id is None or stored is None:
+            raise _failed()
+        try:
+            session = await self._store.transact(self._enter, user_id, stored, replacement, address, user_agent)
+        except OwnerSuspended:
+            raise _failed() from None
+        await self._limits.forgive(email_key(email))
+        return session
+
+    async def set(self, session: Session, password: str) -> None:
+        """Give the human of a fresh session a password, or another one. All their other sessions end.
+
+        Raises `SessionNotFresh`, `InvalidInput`, and `CallerNotAllowed` for somebody without an address.
+        """
+        self._require_enabled()
+        if not session.is_fresh:
+            raise SessionNotFresh("Sign in once more to change the password.")
+        user = await self._users.get(session.user_id)
+        if user.email is None:
+            raise CallerNotAllowed("A password belongs to an address, and this account has none.")
+        hashed = await self._hasher.hash(require_password(password, email=user.email, app=self._config.rp_name))
+        await self._store.transact(self._set, session.user_id, ids.SESSION.raw(session.id), hashed)
+
+    async def _applicant(self, email: str, password: str, name: str | None, address: str | None) -> _Applicant:
+        self._require_enabled()
+        if not self._config.sign_up:
+            raise SignUpClosed("This app makes accounts itself.")
+        email, name = require_email(email), require_display_name(name)
+        password = require_password(password, email=email, app=self._config.rp_name)
+        await self._limits.attempt(account=email_key(email), address=address)
+        return _Applicant(email=email, name=name, hashed=await self._hasher.hash(password))
+
+    def _require_enabled(self) -> None:
+        if not self._config.passwords:
+            raise NotFound("There is nothing here.")
+
+    async def _join(
+        self, tx: Transaction, applicant: _Applicant, verified: bool, address: str | None, user_agent: str | None
+    ) -> Session:
+        user = await self._users.create_in(tx, email=applicant.email, display_name=applicant.name)
+        await queries.store(tx, self._project, user.id, applicant.hashed)
+        if verified:
+            await users.verify_email(tx, self._project, user.id)
+        return await self._sessions.start_in(tx, user.owner_id, SignInMethod.PASSWORD, address, user_agent)
+
+    async def _keep_wish(self, tx: Transaction, applicant: _Applicant, token: str) -> bool:
+        """Always writes a row, so that an address with an account costs what another does."""
+        known = await users.by_email(tx, self._project, applicant.email)
+        data = {"email": applicant.email, "hash": applicant.hashed}
+        if applicant.name is not None:
+            data["name"] = applicant.name
+        await ask(
+            tx,
+            self._project,
+            ChallengeKind.SIGN_UP_LINK,
+            token.encode() if known is None else secrets.token_bytes(32),
+            Asked(data=data),
+            lifetime=_LINK_LIFETIME,
+            browser_hash=None,
+        )
+        return known is None
+
+    async def _take_wish(self, tx: Transaction, token: str) -> Asked | None:
+        challenge = token.encode("utf-8", "surrogatepass")
+        return await take(tx, self._project, ChallengeKind.SIGN_UP_LINK, challenge, browser_hash=None)
+
+    async def _stored(self, tx: Transaction, email: str) -> tuple[bytes, str | None] | None:
+        user = await users.by_email(tx, self._project, email)
+        return None if user is None else (user.id, await queries.find(tx, self._project, user.id))
+
+    async def _enter(
+        self,
+        tx: Transaction,
+        user_id: bytes,
+        stored: str,
+        replacement: str | None,
+        address: str | None,
+        user_agent: str | None,
+    ) -> Session:
+        user = await users.lock(tx, self._project, user_id)
+        if user is None or await queries.find(tx, self._project, user_id) != stored:
+            raise _failed()  # changed or gone since it was checked
+        if replacement is not None:
+            await queries.rehash(tx, self._project, user_id, stored, replacement)
+        return await self._sessions.start_in(tx, user.owner_id, SignInMethod.PASSWORD, address, user_agent)
+
+    async def _set(self, tx: Transaction, owner_id: str, session_id: bytes, hashed: str) -> None:
+        user = require_user(await users.by_owner(tx, self._project, owner_id))
+        await users.lock(tx, self._project, user.id)
+        await queries.store(tx, self._project, user.id, hashed)
+        await self._sessions.revoke_others_in(tx, owner_id, session_id)
+        await announce(tx, self._project, "password.changed", subject=owner_id, owner_id=owner_id)
+
+
+def _failed() -> SignInFailed:
+    return SignInFailed("Address and password do not belong together.")

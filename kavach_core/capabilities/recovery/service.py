@@ -1,0 +1,139 @@
+"""Issue codes and links, and turn one into a recovery session, which can do nothing but add a passkey."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from kavach_core.capabilities.challenges import Asked, ChallengeKind, ask, take
+from kavach_core.capabilities.challenges.once import require_asked
+from kavach_core.capabilities.events import announce
+from kavach_core.capabilities.limits import Limits
+from kavach_core.capabilities.recovery import queries
+from kavach_core.capabilities.recovery.model import RecoveryLink, digest_of, new_codes
+from kavach_core.capabilities.sessions import Session, Sessions, SignInMethod
+from kavach_core.capabilities.users import queries as users
+from kavach_core.capabilities.users.service import require_user
+from kavach_core.errors import SessionNotFresh, SignInFailed
+from kavach_core.primitives.clock import DAY, MINUTE, to_datetime
+from kavach_core.primitives.emails import email_key, require_email
+from kavach_core.runtime import Runtime
+from kavach_core.store import Transaction
+
+_MAILED_LIFETIME: Final = 10 * MINUTE
+_HANDED_LIFETIME: Final = DAY
+
+
+class Recovery:
+    """The ways back into an account."""
+
+    def __init__(self, runtime: Runtime, sessions: Sessions, limits: Limits) -> None:
+        self._store = runtime.store
+        self._project = runtime.project
+        self._sessions = sessions
+        self._limits = limits
+
+    async def issue_codes(self, session: Session) -> list[str]:
+        """Give the human of a fresh session ten new codes in place of older ones; they are shown now and never again.
+
+        Raises `SessionNotFresh`, and `NotFound` for somebody who has no account here.
+        """
+        if not session.is_fresh:
+            raise SessionNotFresh("Sign in once more to get recovery codes.")
+        codes = new_codes()
+        await self._store.transact(self._replace, session.user_id, [digest_of(code) for code in codes])
+        return codes
+
+    async def codes_left(self, user_id: str) -> int:
+        """Return how many unused codes a user has. Raises `NotFound`."""
+        return await self._store.read(self._left, user_id)
+
+    async def use_code(self, code: str, *, address: str | None = None, user_agent: str | None = None) -> Session:
+        """Use a code up and start a recovery session. Of several that use one code at once, one succeeds.
+
+        Raises `SignInFailed`, `OwnerSuspended` and `RateLimited`.
+        """
+        digest = digest_of(code)
+        await self._limits.attempt(account=None, address=address)
+        session = await self._store.transact(self._use_code, digest, address, user_agent)
+        if session is None:
+            raise SignInFailed("This recovery code does not hold.")
+        return session
+
+    async def ask_for_link(self, email: str, *, address: str | None = None) -> str | None:
+        """Return the token of a link to mail to an address, for ten minutes and once.
+
+        None if the address is not a verified one of an account: an unverified address opens nothing. Whoever asks must
+        not be told which it was. Raises `InvalidInput` and `RateLimited`.
+        """
+        email = require_email(email)
+        await self._limits.attempt(account=f"recovery {email_key(email)}", address=address)
+        token = secrets.token_urlsafe(32)
+        return token if await self._store.transact(self._ask_for_link, email, token) else None
+
+    async def issue_link(self, user_id: str) -> RecoveryLink:
+        """Make a link that an administrator hands to somebody without mail, for a day and once. Raises `NotFound`."""
+        token = secrets.token_urlsafe(32)
+        expires_at = await self._store.transact(self._issue_link, user_id, token)
+        return RecoveryLink(token=token, expires_at=to_datetime(expires_at))
+
+    async def use_link(self, token: str, *, address: str | None = None, user_agent: str | None = None) -> Session:
+        """Use a link up and start a recovery session.
+
+        Raises `ChallengeUnknown`, `OwnerSuspended` and `RateLimited`.
+        """
+        await self._limits.attempt(account=None, address=address)
+        asked = require_asked(await self._store.transact(self._take_link, token))
+        return await self._store.transact(self._enter_by_link, asked, address, user_agent)
+
+    async def _replace(self, tx: Transaction, user_id: str, digests: list[bytes]) -> None:
+        user = require_user(await users.by_owner(tx, self._project, user_id))
+        await users.lock(tx, self._project, user.id)
+        await queries.replace(tx, self._project, user.id, digests)
+        await announce(tx, self._project, "recovery.codes_issued", subject=user_id, owner_id=user_id)
+
+    async def _left(self, tx: Transaction, user_id: str) -> int:
+        user = require_user(await users.by_owner(tx, self._project, user_id))
+        return await queries.left(tx, self._project, user.id)
+
+    async def _use_code(
+        self, tx: Transaction, digest: bytes, address: str | None, user_agent: str | None
+    ) -> Session | None:
+        user_id = await queries.use(tx, self._project, digest)
+        return None if user_id is None else await self._enter(tx, user_id, "code", address, user_agent)
+
+    async def _ask_for_link(self, tx: Transaction, email: str, token: str) -> bool:
+        """Always writes a row, so that an address without an account costs what another does."""
+        user = await users.by_email(tx, self._project, email)
+        is_known = user is not None and user.email_verified_at is not None
+        await self._keep(tx, user.id if user is not None and is_known else None, token, _MAILED_LIFETIME)
+        return is_known
+
+    async def _issue_link(self, tx: Transaction, user_id: str, token: str) -> int:
+        user = require_user(await users.by_owner(tx, self._project, user_id))
+        await self._keep(tx, user.id, token, _HANDED_LIFETIME)
+        await announce(tx, self._project, "recovery.link_issued", subject=user_id, owner_id=user_id)
+        return tx.now + _HANDED_LIFETIME
+
+    async def _keep(self, tx: Transaction, user_id: bytes | None, token: str, lifetime: int) -> None:
+        kind, asked = ChallengeKind.RECOVERY_LINK, Asked(user_id=user_id)
+        await ask(tx, self._project, kind, token.encode(), asked, lifetime=lifetime, browser_hash=None)
+
+    async def _take_link(self, tx: Transaction, token: str) -> Asked | None:
+        challenge = token.encode("utf-8", "surrogatepass")
+        asked = await take(tx, self._project, ChallengeKind.RECOVERY_LINK, challenge, browser_hash=None)
+        return asked if asked is not None and asked.user_id is not None else None
+
+    async def _enter_by_link(
+        self, tx: Transaction, asked: Asked, address: str | None, user_agent: str | None
+    ) -> Session:
+        return await self._enter(tx, asked.user_id or b"", "link", address, user_agent)
+
+    async def _enter(
+        self, tx: Transaction, user_id: bytes, way: str, address: str | None, user_agent: str | None
+    ) -> Session:
+        owner_id = require_user(await users.find(tx, self._project, user_id)).owner_id
+        session = await self._sessions.start_in(tx, owner_id, SignInMethod.RECOVERY, address, user_agent)
+        data = {"by": way}
+        await announce(tx, self._project, "recovery.used", subject=owner_id, owner_id=owner_id, data=data)
+        return session

@@ -1,0 +1,6 @@
+"""People who sign in here."""
+
+from kavach_core.capabilities.users.model import User
+from kavach_core.capabilities.users.service import Users
+
+__all__ = ["User", "Users"]
