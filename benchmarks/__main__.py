@@ -9,12 +9,17 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import authorize, decide
+from benchmarks import authorize, decide, guard, sign_in
 from benchmarks.report import Row
 
 Bench = Callable[[bool], Coroutine[Any, Any, Sequence[Row]]]
 
-BENCHES: Final[dict[str, Bench]] = {"authorize": authorize.run, "decide": decide.run}
+BENCHES: Final[dict[str, Bench]] = {
+    "authorize": authorize.run,
+    "decide": decide.run,
+    "guard": guard.run,
+    "sign_in": sign_in.run,
+}
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from kavach_core.api.edge import Edge, GetKavach
 from kavach_core.api.operation import Reply
 from kavach_core.api.view import View
 from kavach_core.errors import CallerNotAllowed, ConfigurationError, Unauthenticated
+from kavach_core.pages.interstitial import interstitial
 from kavach_core.primitives.path_patterns import PathPatterns
 from kavach_core.primitives.paths import AlsoReads, PathRules, reads_no_more, safe_next
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity, ServiceIdentity
@@ -90,11 +91,18 @@ class GuardMiddleware:
         try:
             return self._checked(view, await self._edge.identify(view))
         except Unauthenticated as error:
-            if self._login is not None and _is_navigation(view):
-                return _to_login(self._login, view)
-            return problems.to_reply(error)
+            return self._for_browsers(view) or problems.to_reply(error)
         except Exception as error:
             return problems.to_reply(error)
+
+    def _for_browsers(self, view: View) -> Reply | None:
+        """What a browser gets that opens a page without a session: that page once more if it came from another site,
+        where its session cookie stayed behind, else the way to sign in.
+        """
+        if not _is_navigation(view):
+            return None
+        again = interstitial(view, self._edge.config.session_cookie)
+        return again or (None if self._login is None else _to_login(self._login, view))
 
     def _checked(self, view: View, identity: Identity | None) -> Identity:
         if identity is None:

@@ -31,7 +31,8 @@ def interstitial(view: View, cookie_name: str) -> Reply | None:
     """The page for a browser that opens this URL from another site and shows no such cookie; None for all others."""
     if view.method != "GET" or view.is_websocket or view.cookies(cookie_name):
         return None
-    if view.all("sec-fetch-site") != ["cross-site"] or view.all("sec-fetch-mode") != ["navigate"]:
+    told = [view.all(f"sec-fetch-{what}") for what in ("site", "mode", "dest")]
+    if told not in ([["cross-site"], ["navigate"], ["document"]], [["cross-site"], ["navigate"], []]):
         return None
     target = safe_next(view.path, view.query)
     if target is None:
