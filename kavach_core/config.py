@@ -176,6 +176,7 @@ def load_config(**settings: Unpack[Settings]) -> Config:
         or os.environ.get("KAVACH_URL")
     ):
         raise RemoteNotAvailable("Remote mode (api_key=, url=) is not part of this release; use database=.")
+    _check_names(settings)
     origin = _origin(settings.get("base_url") or os.environ.get("KAVACH_BASE_URL"), "base_url")
     secret = settings.get("secret")
     config = Config(
@@ -211,6 +212,18 @@ def load_config(**settings: Unpack[Settings]) -> Config:
     )
     _check(config)
     return config
+
+
+#: Settings that are lists; a text would be taken for a list of letters.
+_LISTS: Final = ("trusted_proxies", "allowed_origins", "app_origins", "redact")
+
+
+def _check_names(settings: Settings) -> None:
+    """A misspelt setting would leave what it was to protect unprotected."""
+    unknown = sorted(settings.keys() - Settings.__annotations__.keys())
+    _require(not unknown, f"There is no setting {', '.join(unknown)}.")
+    for name in _LISTS:
+        _require(not isinstance(settings.get(name), str), f"{name} is a list.")
 
 
 def _check(config: Config) -> None:

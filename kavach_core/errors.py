@@ -306,6 +306,17 @@ class StoreUnavailable(Unavailable):
 
     code = "STORE_UNAVAILABLE"
 
+    @property
+    def cause(self) -> str | None:
+        """What the driver or the system said, for logs and the command line; clients are not told."""
+        found = self.__cause__
+        while found is not None and found.__cause__ is not None:
+            found = found.__cause__
+        if found is None:
+            return None
+        first_line = str(found).partition("\n")[0]
+        return f"{type(found).__name__}: {first_line[:200]}"
+
 
 class ResolverFailed(Unavailable):
     """The app's own `resolve_user` or `grantable` raised or gave nonsense."""

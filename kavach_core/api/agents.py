@@ -43,6 +43,11 @@ class UpdateAgentIn(In):
     expires_at: str | None = None
     metadata: dict[str, Any] | None = None
 
+    @property
+    def gives(self) -> bool:
+        """Whether it could let the agent do more than before, or longer."""
+        return any(part is not None for part in (self.permissions, self.ttl, self.expires_at))
+
 
 class RotateIn(In):
     """Whether the delegations made with the old token end as well."""
@@ -172,7 +177,7 @@ async def _update(call: Call) -> AgentOut:
         ttl=UNSET if body.ttl is None else body.ttl,
         expires_at=UNSET if body.expires_at is None else read_time(body.expires_at, "expiresAt"),
         metadata=UNSET if body.metadata is None else body.metadata,
-        grantable=None if body.permissions is None else await call.edge.widening_for(call.identity),
+        grantable=await call.edge.widening_for(call.identity) if body.gives else None,
     )
     return AgentOut.of(updated)
 
@@ -255,6 +260,7 @@ OPERATIONS = (
         summary="Change an agent; narrowing it narrows every chain below",
         tag="agents",
         body=UpdateAgentIn,
+        body_optional=True,
         output=AgentOut,
         limit=LARGE,
         handler=_update,

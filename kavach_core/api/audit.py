@@ -135,10 +135,10 @@ async def _trace(call: Call) -> list[dict[str, Any]]:
 async def _span(call: Call, query: _SpanQuery) -> Wanted:
     """The filters all reading shares, cut down to what the caller may see. Raises `NotFound` for a foreign agent."""
     own_id = call.identity.agent_id if isinstance(call.identity, AgentIdentity) else None
-    asked = query.agent_id or own_id
+    asked = own_id if query.agent_id is None else query.agent_id
     return Wanted(
         agent_id=None if asked is None else (await require_agent(call, asked)).id,
-        owner_id=owner_filter(call, query.user_id or None),
+        owner_id=owner_filter(call, query.user_id),
         since=read_time(query.since or None, "since"),
         until=read_time(query.until or None, "until"),
     )

@@ -11,6 +11,7 @@ from kavach_core.capabilities.authorize import CallContext, Decision, Explanatio
 from kavach_core.capabilities.authorize.service import rejection
 from kavach_core.capabilities.keys import Scope
 from kavach_core.errors import CallerNotAllowed, InvalidInput, ScopeMissing
+from kavach_core.primitives.permissions import find_address
 from kavach_core.primitives.principal import AgentIdentity, Rejected, ServiceIdentity
 from kavach_core.primitives.reasons import Reason
 
@@ -147,6 +148,8 @@ def _context(call: Call, body: AuthorizeIn) -> CallContext:
     if not isinstance(call.identity, ServiceIdentity):
         return own
     told = body.context or ContextIn()
+    if told.ip is not None and find_address(told.ip) is None:
+        raise InvalidInput("This is not an address.", field="context.ip")
     return CallContext(ip=told.ip, user_agent=told.user_agent, request_id=own.request_id, over_http=True)
 
 

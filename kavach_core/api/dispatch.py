@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
@@ -27,6 +28,8 @@ from kavach_core.primitives.page import Page
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity, ServiceIdentity
 
 _MOST_QUERY_PARTS: Final = 50
+#: The alternatives of a union, as pydantic puts them into the place of an error.
+_BRANCHES: Final = frozenset({"str", "int", "dict[str,any]"})
 
 
 async def run(edge: Edge, operation: Operation, view: View) -> Reply:
@@ -164,8 +167,14 @@ def _validate(model: type[BaseModel] | None, values: dict[str, Any]) -> BaseMode
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"{first['msg']}.", field=place or None) from None
+        place = ".".join(str(part) for part in first["loc"] if part not in _BRANCHES)
+        raise InvalidInput(_in_words(first["msg"]), field=place or None) from None
+
+
+def _in_words(message: str) -> str:
+    """What pydantic found, without its own names for things."""
+    text = re.sub(r" or instance of \w+", "", message.removeprefix("Value error, ").replace("dictionary", "object"))
+    return text if text.endswith(".") else f"{text}."
 
 
 def _to_reply(operation: Operation, result: object) -> Reply:

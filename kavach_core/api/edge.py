@@ -18,7 +18,7 @@ from kavach_core.api.route_permission import fill, split_permission
 from kavach_core.api.view import View
 from kavach_core.capabilities.authorize import CallContext, Decision
 from kavach_core.capabilities.sessions.model import LiveSession
-from kavach_core.errors import CallerNotAllowed, Unauthenticated
+from kavach_core.errors import CallerNotAllowed, ConfigurationError, Unauthenticated
 from kavach_core.primitives.browser import Browser, browser_from
 from kavach_core.primitives.permissions import PermissionSet
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity
@@ -49,6 +49,7 @@ class Edge:
         humans_from: HumansFrom = "app",
         mount: str = "/api/kavach",
     ) -> None:
+        _check_options(resolve_user, humans_from, mount)
         if isinstance(resolve_user, ChecksConfig):
             resolve_user.check_config(get_kavach.config)
         self.get_kavach = get_kavach
@@ -172,6 +173,16 @@ class Edge:
     async def widening_for(self, identity: Identity | None) -> PermissionSet:
         """The most this caller may add to what an agent has; narrowing is always theirs. Raises `ResolverFailed`."""
         return await self._granting.to_widen(identity)
+
+
+def _check_options(resolve_user: object, humans_from: object, mount: str) -> None:
+    """Raises `ConfigurationError` for what would otherwise be found out by the first request."""
+    if resolve_user is not None and not callable(resolve_user):
+        raise ConfigurationError("resolve_user is an async function of a view.")
+    if humans_from not in ("app", "session"):
+        raise ConfigurationError("humans_from is app or session.")
+    if not mount.startswith("/"):
+        raise ConfigurationError("mount is a path that begins with a slash.")
 
 
 @dataclass(frozen=True, slots=True)

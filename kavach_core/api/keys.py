@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import Field
 
 from kavach_core.api.entitled import check_key_gives
@@ -9,7 +11,7 @@ from kavach_core.api.models import In, Out, PermissionIn, PermissionOut, read_ti
 from kavach_core.api.operation import LARGE, Call, Caller, Operation
 from kavach_core.capabilities.keys import ApiKey, Scope
 from kavach_core.capabilities.keys.model import parse_scopes
-from kavach_core.errors import CallerNotAllowed, ScopeMissing
+from kavach_core.errors import CallerNotAllowed, GrantNotAllowed, ScopeMissing
 from kavach_core.primitives.principal import ServiceIdentity
 
 _SERVICE = frozenset({Caller.SERVICE})
@@ -67,7 +69,7 @@ async def _create(call: Call) -> KeyOut:
         scopes=body.scopes,
         grantable=body.grantable,
         test=body.test,
-        expires_at=read_time(body.expires_at, "expiresAt"),
+        expires_at=_end_of_new(call, body),
     )
     return KeyOut.of(key)
 
@@ -92,6 +94,20 @@ async def _require_no_stronger(call: Call) -> ApiKey:
     _check_scopes(call, key.scopes)
     check_key_gives(call, key.grantable)
     return key
+
+
+def _end_of_new(call: Call, body: CreateKeyIn) -> datetime | None:
+    """When the new key ends: as asked, or with the one that makes it. Raises `GrantNotAllowed`."""
+    maker, asked = call.identity, read_time(body.expires_at, "expiresAt")
+    if not isinstance(maker, ServiceIdentity):
+        return asked
+    if maker.test and not body.test:
+        raise GrantNotAllowed("A test key makes only test keys.")
+    if maker.expires_at is None or asked is None:
+        return asked or maker.expires_at
+    if asked > maker.expires_at:
+        raise GrantNotAllowed("A key makes none that outlives it.")
+    return asked
 
 
 def _check_scopes(call: Call, scopes: frozenset[Scope]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
 from kavach_core.primitives import clock
@@ -17,6 +17,16 @@ class In(BaseModel):
     """A body or query. What it does not name is refused, so that a misspelt restriction is never ignored."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_left_out(cls, values: Any) -> Any:
+        """What has a default takes null for it, whatever it is. What is required stays required."""
+        if not isinstance(values, dict):
+            return values
+        optional = {field.alias for field in cls.model_fields.values() if not field.is_required()}
+        given = cast("dict[str, Any]", values)
+        return {name: value for name, value in given.items() if value is not None or name not in optional}
 
     def given(self, name: str) -> bool:
         """Whether a part was sent with a value; null means not given."""

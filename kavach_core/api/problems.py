@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from typing import Final
 
 from kavach_core import errors
@@ -27,7 +28,27 @@ _STATUS: Final[dict[type[KavachError], int]] = {
 #: What an app's authors see; clients of the app see only that it is unavailable.
 _PRIVATE: Final = errors.ConfigurationError
 
+#: Seconds between two lines about one cause.
+_QUIET: Final = 10.0
+
 _log = logging.getLogger("kavach")
+
+
+class _Outages:
+    """Tells the log why the database cannot be used: each cause once in a while, since every request would tell it."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}
+
+    def tell(self, error: errors.StoreUnavailable) -> None:
+        """Log the cause of an error, unless it was logged a short while ago."""
+        cause, now = error.cause or error.message, time.monotonic()
+        if now - self._told.get(cause, -_QUIET) >= _QUIET:
+            self._told = {**{each: at for each, at in self._told.items() if now - at < _QUIET}, cause: now}
+            _log.warning("the database cannot be used: %s", cause)
+
+
+_outages: Final = _Outages()
 
 
 def status_of(error: KavachError) -> int:
@@ -40,6 +61,8 @@ def to_reply(error: Exception) -> Reply:
     if not isinstance(error, KavachError):
         _log.error("unexpected error", exc_info=error)
         return _reply(500, "INTERNAL_ERROR", "Something went wrong here.", {}, ())
+    if isinstance(error, errors.StoreUnavailable):
+        _outages.tell(error)
     error = _for_clients(error)
     return _reply(status_of(error), error.public_code, error.message, error.details, _headers(error))
 

@@ -6,7 +6,7 @@ Whatever is slow to import, or speaks to a database, is imported inside the comm
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -40,6 +40,19 @@ app = typer.Typer(
     # Rich tracebacks show local variables, and those hold tokens and the URL of the database.
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _options(
+    shows_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the versions of Kavach and of what it runs on.")
+    ] = False,
+) -> None:
+    if shows_version:
+        version()
+        raise typer.Exit
+
+
 app.command()(demo)
 app.command()(migrate)
 app.add_typer(keys.app, name="keys")

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kavach_core.errors import KavachError
+from kavach_core.errors import KavachError, StoreUnavailable
 from kavach_core.primitives.clock import iso_datetime
 
 # Wide enough for every row where nobody looks: a pipe should get whole lines.
@@ -46,7 +46,8 @@ def note(message: str) -> None:
 def print_error(error: KavachError) -> None:
     """Tell an expected failure in one red line, with the option or field it is about."""
     about = f" ({error.details['field']})" if "field" in error.details else ""
-    line = f"{error.public_code}: {' '.join(error.message.split())}{about}"
+    cause = f" ({error.cause})" if isinstance(error, StoreUnavailable) and error.cause else ""
+    line = f"{error.public_code}: {' '.join(error.message.split())}{about}{cause}"
     Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True).print(line, style="red")
 
 

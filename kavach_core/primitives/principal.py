@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -92,6 +93,9 @@ class ServiceIdentity:
     name: str
     scopes: frozenset[str]
     grantable: PermissionSet = field(repr=False)
+    #: A test key, and when it ends. It makes no key that is live, or that outlives it.
+    test: bool = False
+    expires_at: datetime | None = None
 
     @property
     def id(self) -> str:

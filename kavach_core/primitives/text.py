@@ -14,6 +14,10 @@ from kavach_core.errors import InvalidInput
 
 _DEEPEST: Final = 64
 _REFUSED: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+#: Spaces and what has no width.
+_UNSEEN: Final = frozenset({"Zs", "Cf"})
+#: Turn the reading direction of what follows (UAX 9): a name would show as another.
+_TURNING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def is_clean(text: str) -> bool:
@@ -34,6 +38,17 @@ def require_clean(text: str, *, field: str, longest: int = 255) -> str:
         raise InvalidInput(f"This must have 1 to {longest} characters.", field=field)
     if not is_clean(text):
         raise InvalidInput("Control characters and surrogates are not accepted here.", field=field)
+    return text
+
+
+def require_name(text: str, *, field: str, longest: int = 255) -> str:
+    """Return a name that people will read: as `require_clean`, with something to be seen and in one direction.
+
+    Raises `InvalidInput`.
+    """
+    require_clean(text, field=field, longest=longest)
+    if all(unicodedata.category(character) in _UNSEEN for character in text) or not _TURNING.isdisjoint(text):
+        raise InvalidInput("A name shows something, and in one direction.", field=field)
     return text
 
 

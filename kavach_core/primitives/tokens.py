@@ -55,8 +55,10 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("ascii")).digest()
 
 
-def kind_of(token: str) -> TokenKind | None:
-    """The kind of a well-formed token with a right checksum, or None. Asks no database."""
+def kind_of(token: object) -> TokenKind | None:
+    """The kind of a well-formed token with a right checksum, or None for anything else. Asks no database."""
+    if not isinstance(token, str):  # a header that is not there is None
+        return None
     for kind in TokenKind:
         if token.startswith(kind):
             return kind if _well_formed(token, kind) else None

@@ -598,3 +598,10 @@ async def test_a_rate_holds_over_two_kavachs_at_once(open_kavach: OpenKavach) ->
     for entry in await all_entries(one):
         sequences.setdefault(entry.writer, []).append(entry.sequence)
     assert [sorted(each) for each in sequences.values()] == [list(range(16))] * 2
+
+
+async def test_a_header_that_is_not_there_is_a_credential_that_does_not_hold(sqlite_kavach: Kavach) -> None:
+    assert await code(sqlite_kavach, None) == "MALFORMED_CREDENTIAL"
+    for verify in (sqlite_kavach.agents.verify, sqlite_kavach.sessions.verify, sqlite_kavach.keys.verify):
+        for token in (None, "", "agt_", "agt_" + "0" * 32, "kv_"):
+            assert not (await verify(token)).valid

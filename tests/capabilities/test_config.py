@@ -117,3 +117,21 @@ def test_one_error_class_has_one_code() -> None:
         type("Another", (KavachError,), {"code": "NOT_FOUND"})
     with pytest.raises(TypeError, match="needs a code"):
         type("Nameless", (KavachError,), {})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"trusted_proxy": ["10.0.0.0/8"]},
+        {"max_agents": 1},
+        {"skip_migration": True},
+        {"redact": "token"},
+        {"trusted_proxies": "10.0.0.0/8"},
+        {"allowed_origins": "https://a.example"},
+    ],
+    ids=str,
+)
+def test_what_is_misspelt_or_no_list_refuses_to_start(settings: Any) -> None:
+    """Taken for nothing, it would leave unprotected what it was to protect; a text would be a list of letters."""
+    with pytest.raises(ConfigurationError, match=next(iter(settings))):
+        load_config(**settings)

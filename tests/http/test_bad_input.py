@@ -284,7 +284,10 @@ def _queries(cast: Cast) -> list[Bad]:
         ),
         *(f"/audit?{query}" for query in ("limit=-1", f"limit={huge}", "limit=10001", "offset=-1", "offset=100001")),
         *(f"/audit?{query}" for query in ("result=maybe", "since=today", "until=1", "actions=%00", "actions=a%0Ab")),
-        *(f"/audit?{query}" for query in ("agentId=%00", "before=%00", "before=yesterday", "before=agt_0")),
+        *(
+            f"/audit?{query}"
+            for query in ("agentId=", "userId=", "agentId=%00", "before=%00", "before=yesterday", "before=agt_0")
+        ),
         *(f"/audit?{query}" for query in ("limit=1_0", "offset=5.0")),
         *(f"/audit/export?{query}" for query in ("format=xml", "format=", "since=x", "agentId=%00")),
         *(f"/agents/{cast.agent}/trace?{query}" for query in ("limit=-1", "after=%00", "limit=x", "limit=1_0")),
@@ -322,3 +325,44 @@ def _bad(method: str, path: str, body: dict[str, Any]) -> Bad:
 async def _send(world: World, bad: Bad, caller: Headers) -> httpx.Response:
     content = None if bad.body is None else bad.body.encode()
     return await world.call(bad.method, bad.path, {**caller, "content-type": "application/json"}, content=content)
+
+
+async def test_null_is_left_out_wherever_something_may_be_left_out(world: World) -> None:
+    human, service = await world.human(), await world.service()
+    agent = await world.agent()
+    nothing = {"name": "x", "type": None, "permissions": None, "ttl": None, "expiresAt": None, "metadata": None}
+    assert (await world.call("POST", "/agents", human, json=nothing)).status_code == 201
+    assert (
+        await world.call("POST", f"/agents/{agent.id}/rotate", human, json={"cutChildren": None})
+    ).status_code == 200
+    question = {"action": "read", "resource": "repos", "dryRun": None, "arguments": None}
+    assert (await world.call("POST", f"/agents/{agent.id}/authorize", human, json=question)).json()["allowed"]
+    key = {"name": "k", "scopes": ["audit:read"], "test": None, "grantable": None, "expiresAt": None}
+    assert (await world.call("POST", "/keys", service, json=key)).status_code == 201
+    assert error_of(await world.call("POST", "/agents", human, json={"name": None})) == (400, "INVALID_INPUT")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "message"),
+    [
+        ("/agents", {"name": "x", "permissions": [5]}, "permissions.0", "Input should be a valid string."),
+        ("/agents", {"name": "x", "ttl": []}, "ttl", "Input should be a valid string."),
+        ("/agents", {"name": "\u202egnp.exe"}, "name", "A name shows something, and in one direction."),
+        ("/agents", {"name": " \u200b"}, "name", "A name shows something, and in one direction."),
+        ("/authorize", {"action": "a", "resource": "r", "context": 5}, "context", "Input should be a valid object."),
+        (
+            "/authorize",
+            {"action": "a", "resource": "r", "context": {"ip": "x"}},
+            "context.ip",
+            "This is not an address.",
+        ),
+    ],
+)
+async def test_errors_name_the_member_and_nothing_of_the_inside(
+    world: World, path: str, body: Any, field: str, message: str
+) -> None:
+    agent = await world.agent()
+    sent = {"agentId": agent.id, **body} if path == "/authorize" else {"ownerId": "alice", **body}
+    answer = await world.call("POST", path, await world.service(), json=sent)
+    assert error_of(answer) == (400, "INVALID_INPUT")
+    assert answer.json()["error"]["details"] == {"field": field} and answer.json()["error"]["message"] == message

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kavach_core import lazy_kavach
+from kavach_core.api import problems
 from kavach_core.primitives import tokens
 from kavach_core.primitives.tokens import TokenKind
 from kavach_core.store import Transaction
@@ -135,3 +136,16 @@ def nobodys_directory() -> Iterator[Path]:
 
 async def _pragma(tx: Transaction, setting: str) -> None:
     await tx.fetch(f"pragma {setting}")
+
+
+async def test_why_the_database_cannot_be_used_is_in_the_log_once(
+    framework: Framework, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(problems, "_outages", problems._Outages())
+    database = "postgresql://ada:hunter2@127.0.0.1:1/nowhere"
+    async with client_of(framework.build(lazy_kavach(database=database))) as client:
+        for _ in range(3):
+            refused = await client.get(f"{MOUNT}/agents", headers=bearer(tokens.mint(TokenKind.AGENT).token))
+            assert error_of(refused) == (503, "STORE_UNAVAILABLE") and "Refused" not in refused.text
+    lines = [record.getMessage() for record in caplog.records if "cannot be used" in record.getMessage()]
+    assert len(lines) == 1 and "ConnectionRefusedError" in lines[0] and "hunter2" not in caplog.text

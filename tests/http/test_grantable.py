@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -206,3 +207,34 @@ async def test_no_read_shows_a_secret(world: World) -> None:
     assert (await world.call("GET", f"/agents/{made['id']}", human)).json()["token"] == ""
     patched = await world.call("PATCH", f"/agents/{made['id']}", human, json={"name": "y"})
     assert patched.json()["token"] == ""
+
+
+async def test_to_let_an_agent_live_longer_is_to_give_it_all_it_has(open_world: OpenWorld) -> None:
+    world = await open_world(grantable=["read:repos"])
+    end = world.clock.now + timedelta(hours=1)
+    later, sooner = {"expiresAt": "2099-01-01T00:00:00Z"}, {"expiresAt": (end - timedelta(minutes=5)).isoformat()}
+    strong, weak = [
+        await world.agent(permission, expires_at=end, ttl="1h") for permission in ("write:repos", "read:repos")
+    ]
+    key = await world.service("agents:write", grantable=["read:repos"])
+    for caller in (await world.human(), key):
+        for change in (later, {"ttl": "3650d"}):
+            assert error_of(await world.call("PATCH", f"/agents/{strong.id}", caller, json=change)) == REFUSED
+            assert (await world.call("PATCH", f"/agents/{weak.id}", caller, json=change)).status_code == 200
+        for change in (sooner, {"ttl": "30m"}, {"name": "other"}, None):
+            sent = {} if change is None else {"json": change}
+            assert (await world.call("PATCH", f"/agents/{strong.id}", caller, **sent)).status_code == 200
+        await world.kavach.agents.update(strong.id, ttl="1h", expires_at=end)
+
+
+async def test_no_key_makes_one_that_outlives_it_or_is_live_where_it_is_for_tests(world: World) -> None:
+    end = world.clock.now + timedelta(hours=1)
+    key = await world.service("keys:write", expires_at=end)
+    body = {"name": "k", "scopes": ["keys:write"]}
+    made = (await world.call("POST", "/keys", key, json=body)).json()
+    assert (await world.kavach.keys.get(made["id"])).expires_at == end
+    longer = {**body, "expiresAt": "2099-01-01T00:00:00Z"}
+    assert error_of(await world.call("POST", "/keys", key, json=longer)) == REFUSED
+    test_key = await world.service("keys:write", test=True)
+    assert error_of(await world.call("POST", "/keys", test_key, json=body)) == REFUSED
+    assert (await world.call("POST", "/keys", test_key, json={**body, "test": True})).status_code == 201

@@ -14,7 +14,7 @@ from kavach_core.primitives import clock, duration
 from kavach_core.primitives.duration import Duration
 from kavach_core.primitives.permissions import PermissionLike, PermissionSet, parse_permissions
 from kavach_core.primitives.principal import AgentType
-from kavach_core.primitives.text import canonical_json, require_clean, require_shallow
+from kavach_core.primitives.text import canonical_json, require_name, require_shallow
 from kavach_core.store import Transaction
 
 _LONGEST_NAME: Final = 255
@@ -130,7 +130,7 @@ def agent_type(value: AgentType | str) -> AgentType:
 
 
 def _name(name: str) -> str:
-    return require_clean(name, field="name", longest=_LONGEST_NAME)
+    return require_name(name, field="name", longest=_LONGEST_NAME)
 
 
 def _ttl(ttl: Duration | None) -> int | None:

@@ -198,18 +198,17 @@ class Agents:
     async def _update(
         self, tx: Transaction, agent_id: bytes, changes: Changes, grantable: PermissionSet | None
     ) -> Agent:
-        row = await self._lock_live(tx, agent_id)
+        old = await self._lock_live(tx, agent_id)
+        row = changes.applied_to(old, tx.now)
+        if old.founding_id is not None:
+            _check_delegated(old, row, changes)
+        if grantable is not None:
+            held = (await self._sets.load(tx, [old.permissions]))[old.permissions]
+            # To let an agent live on is to give it all it has once more.
+            kept = () if _lives_longer(old, row) else tuple(held)
+            _check_grant(grantable, changes.permissions or held, held=kept)
         if changes.permissions is not None:
-            if row.founding_id is not None:
-                raise Conflict("A delegated agent has only what was delegated to it.")
-            if grantable is not None:
-                held = (await self._sets.load(tx, [row.permissions]))[row.permissions]
-                _check_grant(grantable, changes.permissions, held=tuple(held))
             await self._sets.keep(tx, changes.permissions)
-        changed = changes.applied_to(row, tx.now)
-        if row.founding_id is not None and (changed.expires_at > row.expires_at or changed.idle_at > row.idle_at):
-            raise Conflict("A delegated agent lives no longer than its giver let it; it can only end earlier.")
-        row = changed
         await queries.update(tx, self._project, row)
         await self._announce(tx, "agent.updated", row, changed=changes.names)
         return (await queries.to_models(tx, self._sets, [row]))[0]
@@ -263,6 +262,18 @@ class Agents:
     async def _announce(self, tx: Transaction, event: str, row: AgentRow, **data: object) -> None:
         subject = ids.AGENT.text(row.id)
         await announce(tx, self._project, event, subject=subject, owner_id=row.owner_id, data=data)
+
+
+def _check_delegated(old: AgentRow, new: AgentRow, changes: Changes) -> None:
+    """An agent that was made by delegating stays within what its giver let it."""
+    if changes.permissions is not None:
+        raise Conflict("A delegated agent has only what was delegated to it.")
+    if new.expires_at > old.expires_at or new.idle_at > old.idle_at:
+        raise Conflict("A delegated agent lives no longer than its giver let it; it can only end earlier.")
+
+
+def _lives_longer(old: AgentRow, new: AgentRow) -> bool:
+    return new.expires_at > old.expires_at or (old.ttl is not None and (new.ttl is None or new.ttl > old.ttl))
 
 
 def _check_grant(grantable: PermissionSet, asked: PermissionSet, held: Sequence[Permission] = ()) -> None:

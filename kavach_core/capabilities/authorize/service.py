@@ -21,7 +21,7 @@ from kavach_core.primitives.tokens import TokenKind
 from kavach_core.runtime import Runtime
 
 #: Who a question may be about: an identity, a token, or an agent's id.
-Subject = AgentIdentity | Rejected | str
+Subject = AgentIdentity | Rejected | str | None
 
 _KEPT_ARGUMENTS: Final = 4096
 _REDACTED: Final = "[redacted]"
@@ -100,13 +100,15 @@ class Authorizer:
         decision = await self.authorize(subject, action=action, resource=resource, arguments=arguments, context=context)
         return require_allowed(decision, action=action, resource=resource)
 
-    async def verify(self, token: str, *, context: CallContext = _NO_CONTEXT) -> Verified | Rejected:
-        """Tell whether an agent's token holds now. A known one that does not leaves an audit row."""
-        credential, _ = _who(token)
-        if credential is None:
+    async def verify(self, token: str | None, *, context: CallContext = _NO_CONTEXT) -> Verified | Rejected:
+        """Tell whether an agent's token holds now. A known one that does not leaves an audit row.
+
+        None, for a header that is not there, does not hold.
+        """
+        if token is None or tokens.kind_of(token) is not TokenKind.AGENT:
             return Rejected(code=Reason.MALFORMED_CREDENTIAL)
         question = Question(
-            credential=credential,
+            credential=tokens.digest(token),
             request=None,
             origin=_origin(context),
             throttled=context.over_http,
@@ -117,7 +119,7 @@ class Authorizer:
             return decision.identity
         return Rejected(code=decision.code, audit_id=decision.audit_id, retry_after=decision.retry_after)
 
-    async def require_verified(self, token: str, *, context: CallContext = _NO_CONTEXT) -> Verified:
+    async def require_verified(self, token: str | None, *, context: CallContext = _NO_CONTEXT) -> Verified:
         """Like `verify`, but raises `Unauthenticated` or `RateLimited` for a token that does not hold."""
         identity = await self.verify(token, context=context)
         if isinstance(identity, Rejected):
@@ -156,18 +158,18 @@ def rejection(rejected: Rejected) -> Unauthenticated | RateLimited:
     return Unauthenticated(rejected.code.sentence, reason=rejected.code.value, audit_id=rejected.audit_id)
 
 
-def _who(subject: AgentIdentity | str) -> tuple[bytes | None, bytes | None]:
+def _who(subject: AgentIdentity | str | None) -> tuple[bytes | None, bytes | None]:
     """The credential and the agent id of a subject; neither for a token that cannot be one of an agent.
 
     Raises `NotFound` for an id that cannot be one.
     """
     if isinstance(subject, AgentIdentity):
         return subject.credential, None if subject.credential else ids.AGENT.raw(subject.agent_id)
+    if subject is None:  # a header that is not there
+        return None, None
     if subject.startswith(f"{ids.AGENT.prefix}_"):
         return None, ids.AGENT.raw(subject)
-    if tokens.kind_of(subject) is not TokenKind.AGENT:
-        return None, None
-    return tokens.digest(subject), None
+    return (tokens.digest(subject), None) if tokens.kind_of(subject) is TokenKind.AGENT else (None, None)
 
 
 def _origin(context: CallContext) -> Origin:

@@ -16,7 +16,7 @@ from kavach_core.primitives import clock, ids, tokens
 from kavach_core.primitives.permissions import PermissionLike, PermissionSet, parse_permissions
 from kavach_core.primitives.principal import Rejected, ServiceIdentity
 from kavach_core.primitives.reasons import Reason
-from kavach_core.primitives.text import require_clean
+from kavach_core.primitives.text import require_name
 from kavach_core.primitives.tokens import TokenKind
 from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
@@ -57,7 +57,7 @@ class Keys:
         `grantable` is the most it may give to agents. Raises `InvalidInput`.
         """
         draft = Draft(
-            require_clean(name, field="name"),
+            require_name(name, field="name"),
             parse_scopes(scopes),
             PermissionSet.of(parse_permissions(grantable, field="grantable")),
             test,
@@ -65,10 +65,10 @@ class Keys:
         )
         return await self._store.transact(self._create, draft)
 
-    async def verify(self, key: str) -> ServiceIdentity | Rejected:
+    async def verify(self, key: str | None) -> ServiceIdentity | Rejected:
         """Tell whether a key holds now. A test key does not where `base_url` is https."""
         kind = tokens.kind_of(key)
-        if kind not in (TokenKind.LIVE_KEY, TokenKind.TEST_KEY):
+        if key is None or kind not in (TokenKind.LIVE_KEY, TokenKind.TEST_KEY):
             return Rejected(code=Reason.MALFORMED_CREDENTIAL)
         if kind is TokenKind.TEST_KEY and self._is_https:
             return Rejected(code=Reason.TEST_KEY_REFUSED)
@@ -122,6 +122,8 @@ class Keys:
             name=row.name,
             scopes=row.scope_set,
             grantable=sets[row.grantable],
+            test=bool(row.test),
+            expires_at=clock.optional_datetime(row.expires_at),
         )
 
     async def _list(self, tx: Transaction) -> Sequence[ApiKey]:

@@ -36,7 +36,7 @@ from kavach_core.errors import ChallengeUnknown, EmailTaken, NotFound, SignUpClo
 from kavach_core.primitives import ids
 from kavach_core.primitives.browser import Browser
 from kavach_core.primitives.emails import require_email
-from kavach_core.primitives.text import require_clean
+from kavach_core.primitives.text import require_name
 from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
 
@@ -179,7 +179,7 @@ class Passkeys:
 
     async def rename(self, passkey_id: str, name: str, *, user_id: str) -> Passkey:
         """Give one of a human's passkeys another name. Raises `NotFound`."""
-        clean = require_clean(name, field="name", longest=_LONGEST_NAME)
+        clean = require_name(name, field="name", longest=_LONGEST_NAME)
         return await self._store.transact(self._rename, ids.PASSKEY.raw(passkey_id), clean, user_id)
 
     async def delete(self, passkey_id: str, *, session: Session) -> None:

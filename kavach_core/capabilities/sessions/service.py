@@ -41,7 +41,7 @@ class Sessions:
             self.start_in, require_owner_id(user_id, field="userId"), SignInMethod.APP, address, user_agent
         )
 
-    async def verify(self, token: str) -> LiveSession | SessionRejected:
+    async def verify(self, token: str | None) -> LiveSession | SessionRejected:
         """Tell whether a session token holds now. One with a wrong checksum is refused without a query.
 
         A recovery session is no sign-in and rejected here: see `verify_recovery`.
@@ -51,15 +51,15 @@ class Sessions:
             return SessionRejected(code=SessionEnd.RECOVERY_ONLY)
         return session
 
-    async def verify_recovery(self, token: str) -> LiveSession | SessionRejected:
+    async def verify_recovery(self, token: str | None) -> LiveSession | SessionRejected:
         """Like `verify`, for the one thing a recovery session can do: give its human a new passkey."""
         session = await self._verify_any(token)
         if isinstance(session, LiveSession) and session.method is not SignInMethod.RECOVERY:
             return SessionRejected(code=SessionEnd.UNKNOWN)
         return session
 
-    async def _verify_any(self, token: str) -> LiveSession | SessionRejected:
-        if tokens.kind_of(token) is not TokenKind.SESSION:
+    async def _verify_any(self, token: str | None) -> LiveSession | SessionRejected:
+        if token is None or tokens.kind_of(token) is not TokenKind.SESSION:
             return SessionRejected(code=SessionEnd.UNKNOWN)
         session, is_stale = await self._store.read(self._verify, tokens.digest(token))
         if is_stale and isinstance(session, LiveSession):

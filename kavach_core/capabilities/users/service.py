@@ -14,7 +14,7 @@ from kavach_core.capabilities.users.queries import UserRow
 from kavach_core.errors import EmailTaken, NotFound
 from kavach_core.primitives import ids
 from kavach_core.primitives.emails import require_email
-from kavach_core.primitives.text import require_clean
+from kavach_core.primitives.text import require_name
 from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
 
@@ -81,7 +81,7 @@ def new_handle() -> bytes:
 
 def require_display_name(name: str | None) -> str | None:
     """Return a name for showing, or None for none. Raises `InvalidInput`."""
-    return None if name is None else require_clean(name, field="displayName", longest=_LONGEST_NAME)
+    return None if name is None else require_name(name, field="displayName", longest=_LONGEST_NAME)
 
 
 def require_user(row: UserRow | None) -> UserRow:
