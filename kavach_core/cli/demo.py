@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OWNER: Final = "alice"
 _HOST: Final = "127.0.0.1"
-_NEEDED: Final = ("fastapi", "httpx", "uvicorn")
+_NEEDED: Final = ("fastapi", "httpx", "jinja2", "uvicorn", "webauthn")
 #: Seconds that calls in flight have to end when the server stops.
 _GRACE: Final = 5
 
@@ -64,13 +64,9 @@ def make_app(database: str, base_url: str) -> FastAPI:
 
     from kavach_adapters import kavach_fastapi
     from kavach_core.lazy import lazy_kavach
-    from kavach_core.resolvers import dev_user
 
-    by_name = base_url.replace(_HOST, "localhost")
-    get_kavach = lazy_kavach(database=database, base_url=base_url, allowed_origins=[by_name])
-    kv = kavach_fastapi(
-        get_kavach, resolve_user=dev_user(OWNER), grantable=["read:repos", "read:issues", "write:comments"]
-    )
+    get_kavach = lazy_kavach(database=database, base_url=base_url, rp_name="Kavach demo")
+    kv = kavach_fastapi(get_kavach, grantable=["read:repos", "read:issues", "write:comments"])
     human, searching = Depends(kv.human), Depends(kv.require("read:repos"))
     commenting, deploying = Depends(kv.require("write:comments")), Depends(kv.require("write:deployments"))
     app = FastAPI(title="kavach demo")
@@ -107,11 +103,11 @@ def _run(stage: Stage, listener: socket.socket, database: str, where: str, *, on
 
     # The app would do so itself; here a database that cannot be used is told in one line.
     asyncio.run(migrate(database))
-    base_url = f"http://{_HOST}:{listener.getsockname()[1]}"
+    # By name: browsers make no passkeys for an address.
+    base_url = f"http://localhost:{listener.getsockname()[1]}"
     stage.opening(base_url, where)
     with _serving(make_app(database, base_url), listener) as server:
-        # The Origin is what a page of the app sends; without it nobody acts in a signed-in human's name.
-        with httpx.Client(base_url=base_url, headers={"origin": base_url}, timeout=30) as http:
+        with httpx.Client(base_url=base_url, timeout=30) as http:
             ending = Story(http, stage, owner=OWNER).tell()
         if once:
             return

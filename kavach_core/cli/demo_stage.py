@@ -108,18 +108,20 @@ class Stage:
 
     def invitation(self, base_url: str, ending: Ending) -> None:
         """Tell how to go on by hand. Nothing is wrapped, so that lines can be copied."""
-        agent, cut = ending
+        agent, cut, session = ending
         self._console.print()
         self._console.rule(Text("your turn", style="bold"), style="dim")
-        origin = f"-H 'Origin: {base_url}'"
+        account = f"{base_url}/api/kavach/account"
         for about, *lines in (
+            ("In a browser: make a passkey of your own, and an agent that you can call like the one below.", account),
             ("In another terminal:", f"URL={base_url}", f"TOKEN={agent.token}", f"AGENT={agent.id}"),
             ("The agent, allowed and denied:", _post("/search", "$TOKEN"), _post("/deployments", "$TOKEN")),
             ("The sub-agent whose chain was cut:", f"CUT={cut.token}", _post("/search", "$CUT")),
             ("What the agent may read of its own record:", f"curl $URL/api/kavach/audit {_bearer('$TOKEN')}"),
             (
-                "You are the owner where you send no token. End the agent, and let it try again:",
-                f"curl -X DELETE $URL/api/kavach/agents/$AGENT {origin}",
+                "Its owner ends the agent, and it tries again:",
+                f"SESSION={session}",
+                f"curl -X DELETE $URL/api/kavach/agents/$AGENT {_bearer('$SESSION')}",
                 _post("/search", "$TOKEN"),
             ),
         ):

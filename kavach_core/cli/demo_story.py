@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 
 from kavach_core.cli.demo_stage import Branch, Line, Stage
+from kavach_core.testing_passkeys import SoftAuthenticator
 
 _API: Final = "/api/kavach"
 _LONG_ID: Final = re.compile(r"((?:agt|dlg)_)[0-9a-f]+")
@@ -37,6 +38,8 @@ class Ending(NamedTuple):
 
     agent: Actor
     cut: Actor
+    #: The token of the owner's session.
+    session: str
 
 
 class Decided(NamedTuple):
@@ -55,6 +58,7 @@ class Story:
         self._http = http
         self._stage = stage
         self._owner = owner
+        self._owner_id = self._session = ""
         self._step = 0
         self._decided: list[Decided] = []
 
@@ -66,7 +70,7 @@ class Story:
             raise self._broken(f"an answer is not what it should be, {error!r}") from error
 
     def _tell(self) -> Ending:
-        self._meet_the_owner()
+        self._sign_up()
         assistant = self._create_agent("assistant", ("read:repos", "read:issues", "write:comments"))
         self._act_within(assistant)
         self._act_beyond(assistant)
@@ -74,20 +78,27 @@ class Story:
         self._stay_within_less(assistant, searcher)
         self._cut(assistant, searcher, reader)
         self._read_the_record(assistant)
-        return Ending(assistant, searcher)
+        return Ending(assistant, searcher, self._session)
 
-    def _meet_the_owner(self) -> None:
-        self._begin(f"{self._owner} is signed in")
+    def _sign_up(self) -> None:
+        self._begin(f"{self._owner} makes a passkey and is signed in")
+        # What a browser and its authenticator do, in software: it signs the challenge for this very site.
+        authenticator, site = SoftAuthenticator(), str(self._http.base_url).rstrip("/")
+        begin, finish = (f"{_API}/passkey/register/{half}" for half in ("begin", "finish"))
+        options = self._ask(None, "POST", begin, expect=200, body={"displayName": self._owner})
+        made = self._ask(None, "POST", finish, expect=201, body=authenticator.create(options, site))
+        self._owner_id, self._session = made["user"]["id"], made["session"]["token"]
+        self._check(made["user"]["name"] == self._owner, f"the account is not {self._owner}'s")
         answer = self._ask(None, "GET", "/me", expect=200)
-        self._check(answer["owner"] == self._owner, f"the app does not know {self._owner}")
-        self._stage.remark("Here dev_user says so; in your app, the sign-in it already has.")
+        self._check(answer["owner"] == self._owner_id, f"the app does not know {self._owner}")
+        self._stage.remark("An app with a sign-in of its own keeps it, and tells Kavach who the human is.")
 
     def _create_agent(self, name: str, permissions: tuple[str, ...]) -> Actor:
         self._begin(f"{self._owner} gives an agent an identity of its own")
         body = {"name": name, "permissions": permissions, "ttl": "2h"}
         made = self._ask(None, "POST", f"{_API}/agents", expect=201, body=body)
         agent = Actor(name=name, id=made["id"], token=made["token"], permissions=permissions, chain=(name,))
-        self._check(made["ownerId"] == self._owner, "the agent belongs to somebody else")
+        self._check(made["ownerId"] == self._owner_id, "the agent belongs to somebody else")
         self._stage.remark(f"{agent.id}, ends after 2 idle hours.")
         self._stage.remark(f"It may {', '.join(permissions)}.")
         self._stage.remark("Its token, shown this once; only a hash of it is stored:")
@@ -194,7 +205,8 @@ class Story:
         Raises `NotAsTold` unless the answer has this status, and this code where it is a refusal.
         """
         who = self._owner if actor is None else actor.name
-        headers = {} if actor is None else {"authorization": f"Bearer {actor.token}"}
+        token = self._session if actor is None else actor.token
+        headers = {"authorization": f"Bearer {token}"} if token else {}
         try:
             response = self._http.request(method, path, headers=headers, json=body)
         except httpx.HTTPError as error:
