@@ -22,3 +22,9 @@ async def mail_proof(call: Call, user_id: str) -> None:
     if asked is not None:
         address, token = asked
         mail(call, address, "verify_email", "verify-email", f"token={token}")
+
+
+async def offer_proof(call: Call, user_id: str) -> None:
+    """After a sign-up: mail that link at once where the app sends mail, so that the address can lead back in."""
+    if call.edge.config.send_email is not None:
+        await mail_proof(call, user_id)

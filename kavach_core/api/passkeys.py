@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 
 from kavach_core.api.cookies import browser_cookie, session_cookie
 from kavach_core.api.credentials import bearer_of
+from kavach_core.api.mail import offer_proof
 from kavach_core.api.models import In, Out, write_time
 from kavach_core.api.operation import Call, Caller, Operation, Reply
 from kavach_core.api.signed_in import (
@@ -125,6 +126,7 @@ async def _finish_registration(call: Call) -> Reply:
     session = await _passkeys(call).finish_registration(
         body.credential, browser=_browser(call), address=context.ip, user_agent=context.user_agent
     )
+    await offer_proof(call, session.user_id)
     return await signed_in(call, session, status=201)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kavach_core.api.mail import mail
+from kavach_core.api.mail import mail, offer_proof
 from kavach_core.api.models import In, Out
 from kavach_core.api.operation import Call, Caller, Operation, Reply
 from kavach_core.api.signed_in import SignedInOut, own_session_id, reply, signed_in
@@ -52,6 +52,7 @@ async def _sign_up(call: Call) -> Reply:
         session = await passwords.sign_up(
             body.email, body.password, name=body.name, address=context.ip, user_agent=context.user_agent
         )
+        await offer_proof(call, session.user_id)
         return await signed_in(call, session, status=201)
     token = await passwords.ask_to_sign_up(body.email, body.password, name=body.name, address=context.ip)
     if token is None:

@@ -6,13 +6,13 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from typer.testing import CliRunner, Result
 
 from kavach_core import Kavach, create_kavach
 from kavach_core.cli import app
-from kavach_core.primitives.clock import Clock
+from kavach_core.config import Settings
 
 T = TypeVar("T")
 
@@ -45,11 +45,11 @@ class Command:
         assert result.stderr.count("\n") == 1
         return result.stderr.strip()
 
-    def inside(self, work: Callable[[Kavach], Awaitable[T]], *, clock: Clock | None = None) -> T:
+    def inside(self, work: Callable[[Kavach], Awaitable[T]], **settings: Unpack[Settings]) -> T:
         """Do something in-process with the same database."""
 
         async def run() -> T:
-            async with await create_kavach(database=self.database, clock=clock) as kavach:
+            async with await create_kavach(database=self.database, **settings) as kavach:
                 return await work(kavach)
 
         return asyncio.run(run())
