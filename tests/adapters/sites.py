@@ -124,7 +124,10 @@ def fastapi_site(get_kavach: GetKavach, files: Path, prefix: str = "") -> Site:
     inner.add_api_route("/lobby", page)
     app.mount("/inner", inner)
     app.mount("/vault", StaticFiles(directory=files / "vault"))
-    app.frontend("/", directory=files)
+    if hasattr(app, "frontend"):  # newer than the oldest FastAPI that is supported
+        app.frontend("/", directory=files)
+    else:
+        app.mount("/", StaticFiles(directory=files))
     return Site(app, kavach_fastapi(get_kavach))
 
 

@@ -101,7 +101,8 @@ class Sent(NamedTuple):
 async def ask(app: Any, sent: Sent) -> tuple[int, str]:
     """Send it to an app, and give the status and what came back; an accepted socket is 101.
 
-    What Quart raises for an empty path, or for a URL that is none, is 500 as under a server.
+    What Quart raises for an empty path, or for a URL that is none, is 500 as under a server; and so is what static files
+    of Starlette before 1.1 raise for a socket.
     """
     scope = sent.scope()
     if scope is None:
@@ -124,7 +125,7 @@ async def ask(app: Any, sent: Sent) -> tuple[int, str]:
 
     try:
         await asyncio.wait_for(app(scope, receive, send), _SECONDS)
-    except (IndexError, ValueError):
+    except (AssertionError, IndexError, ValueError):
         return 500, ""
     status = answered[0].get("status", 101 if answered[0]["type"] == "websocket.accept" else 403)
     body = b"".join(message.get("body", b"") for message in answered).decode()
