@@ -101,8 +101,8 @@ class Sent(NamedTuple):
 async def ask(app: Any, sent: Sent) -> tuple[int, str]:
     """Send it to an app, and give the status and what came back; an accepted socket is 101.
 
-    What Quart raises for an empty path, or for a URL that is none, is 500 as under a server; and so is what static files
-    of Starlette before 1.1 raise for a socket.
+    What Quart raises for an empty path, or for a URL that is none, is 500 as under a server; so is what static files of
+    an early Starlette raise for a socket.
     """
     scope = sent.scope()
     if scope is None:
