@@ -22,7 +22,12 @@ _FRAMEWORKS = ("starlette", "fastapi", "litestar", "quart", "flask", "werkzeug")
 def run(program: str, *, without: tuple[str, ...] = ()) -> str:
     """Run a program in a fresh interpreter where some packages are not installed, and give what it prints."""
     source = _BLOCK.format(blocked=set(without)) + program
-    done = subprocess.run([sys.executable, "-W", "error", "-c", source], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore:Binding:DeprecationWarning", "-c", source],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
