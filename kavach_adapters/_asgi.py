@@ -81,7 +81,7 @@ async def send_reply(reply: Reply, receive: Receive, send: Send, *, head: bool =
     """Send a reply as ASGI messages, a stream only for as long as somebody listens."""
     await send({"type": "http.response.start", "status": reply.status, "headers": reply.all_headers()})
     if reply.stream is None or head:
-        await send({"type": "http.response.body", "body": b"" if head else reply.body})
+        await send({"type": "http.response.body", "body": b"" if head else reply.body, "more_body": False})
         return
     sending = asyncio.create_task(_send_stream(reply.stream, send))
     leaving = asyncio.create_task(_client_leaves(receive))
