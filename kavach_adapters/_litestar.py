@@ -7,7 +7,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from litestar import Request, Response
-from litestar.exceptions import InternalServerException
+from litestar.exceptions import ClientException, InternalServerException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
@@ -38,6 +38,8 @@ def body_reader(request: AnyRequest) -> BodyReader:
             return await request.body()
         except RequestEntityTooLarge:
             raise BodyTooLarge(limit) from None
+        except ClientException:
+            raise InvalidInput("The length of the body cannot be read.") from None
         except InternalServerException:
             raise InvalidInput("The body never came to its end.") from None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Final, Literal, TypedDict, Unpack
+from typing import Final, Literal, TypedDict, Unpack, cast
 from urllib.parse import urlsplit
 
 from kavach_core.errors import ConfigurationError, RemoteNotAvailable
@@ -223,7 +223,13 @@ def _check_names(settings: Settings) -> None:
     unknown = sorted(settings.keys() - Settings.__annotations__.keys())
     _require(not unknown, f"There is no setting {', '.join(unknown)}.")
     for name in _LISTS:
-        _require(not isinstance(settings.get(name), str), f"{name} is a list.")
+        _require(_is_list_of_texts(settings.get(name, ())), f"{name} is a list of texts.")
+
+
+def _is_list_of_texts(value: object) -> bool:
+    if not isinstance(value, Collection) or isinstance(value, (str, bytes)):
+        return False
+    return all(isinstance(each, str) for each in cast("Collection[object]", value))
 
 
 def _check(config: Config) -> None:

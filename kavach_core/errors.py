@@ -314,8 +314,9 @@ class StoreUnavailable(Unavailable):
             found = found.__cause__
         if found is None:
             return None
-        first_line = str(found).partition("\n")[0]
-        return f"{type(found).__name__}: {first_line[:200]}"
+        # A ValueError of a driver repeats the value, which may be a row's.
+        first_line = "" if isinstance(found, ValueError) else str(found).partition("\n")[0]
+        return f"{type(found).__name__}: {first_line[:200]}" if first_line else type(found).__name__
 
 
 class ResolverFailed(Unavailable):

@@ -12,6 +12,7 @@ from kavach_core.api.operation import LARGE, Call, Caller, Operation
 from kavach_core.capabilities.agents import Agent, DelegatedAgent, RotatedAgent
 from kavach_core.capabilities.agents.model import UNSET
 from kavach_core.capabilities.keys import Scope
+from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.errors import InvalidInput
 from kavach_core.primitives.page import MAX_LIMIT, Page
 from kavach_core.primitives.principal import HumanIdentity
@@ -145,10 +146,11 @@ async def _create(call: Call) -> AgentOut:
 def _owner_of_new(call: Call, body: CreateAgentIn) -> str:
     if isinstance(call.identity, HumanIdentity):
         return call.identity.id
-    owner_id = body.owner_id or body.delegated_from
-    if owner_id is None:
+    if body.owner_id is None and body.delegated_from is not None:
+        return require_owner_id(body.delegated_from, field="delegatedFrom")
+    if body.owner_id is None:
         raise InvalidInput("ownerId is required.", field="ownerId")
-    return owner_id
+    return body.owner_id
 
 
 async def _list(call: Call) -> Page[AgentOut]:

@@ -91,7 +91,7 @@ class AuditEntryOut(Out):
 async def _query(call: Call) -> Page[dict[str, Any]]:
     query: AuditQuery = call.query
     wanted = await _span(call, query)
-    wanted["actions"] = [action for action in query.actions.split(",") if action]
+    wanted["actions"] = query.actions.split(",") if query.actions else ()
     wanted["result"] = query.result
     wanted["before"] = query.before
     page = await call.kavach.audit.query(limit=query.limit, offset=query.offset, **wanted)
@@ -137,10 +137,10 @@ async def _span(call: Call, query: _SpanQuery) -> Wanted:
     own_id = call.identity.agent_id if isinstance(call.identity, AgentIdentity) else None
     asked = own_id if query.agent_id is None else query.agent_id
     return Wanted(
-        agent_id=None if asked is None else (await require_agent(call, asked)).id,
+        agent_id=None if asked is None else (await require_agent(call, asked, field="agentId")).id,
         owner_id=owner_filter(call, query.user_id),
-        since=read_time(query.since or None, "since"),
-        until=read_time(query.until or None, "until"),
+        since=read_time(query.since, "since"),
+        until=read_time(query.until, "until"),
     )
 
 

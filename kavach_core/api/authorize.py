@@ -101,7 +101,7 @@ class AuthorizeOut(Out):
 async def _authorize(call: Call) -> AuthorizeOut:
     body: AuthorizeAboutIn = call.body
     if body.agent_id is not None:
-        return await _about(call, body.agent_id, body)
+        return await _about(call, body.agent_id, body, field="agentId")
     if not isinstance(call.identity, AgentIdentity):
         raise InvalidInput("Without an agent's own token, agentId says which agent.", field="agentId")
     return await _ask(call, call.identity, body)
@@ -111,8 +111,8 @@ async def _authorize_by_id(call: Call) -> AuthorizeOut:
     return await _about(call, call.param("id"), call.body)
 
 
-async def _about(call: Call, agent_id: str, body: AuthorizeIn) -> AuthorizeOut:
-    agent = await require_agent(call, agent_id)
+async def _about(call: Call, agent_id: str, body: AuthorizeIn, *, field: str = "id") -> AuthorizeOut:
+    agent = await require_agent(call, agent_id, field=field)
     return await _ask(call, call.identity if isinstance(call.identity, AgentIdentity) else agent.id, body)
 
 

@@ -8,6 +8,7 @@ from kavach_core.api.operation import LARGE, Call, Caller, Operation
 from kavach_core.capabilities.delegation import Delegation
 from kavach_core.capabilities.keys import Scope
 from kavach_core.errors import CrossOwner, NotFound
+from kavach_core.primitives import ids
 from kavach_core.primitives.principal import ServiceIdentity
 
 _TAKING_PART = frozenset({Caller.HUMAN, Caller.AGENT, Caller.SERVICE})
@@ -76,7 +77,8 @@ async def _create(call: Call) -> DelegationOut:
 
 async def _require_giver(call: Call, body: CreateDelegationIn) -> None:
     """The caller is entitled to the giver, and the receiver is not a stranger to them."""
-    giver = await require_agent(call, body.from_agent)
+    giver = await require_agent(call, body.from_agent, field="fromAgent")
+    ids.AGENT.raw(body.to_agent, field="toAgent")
     receiver = await call.kavach.agents.get(body.to_agent)
     if receiver.owner_id != giver.owner_id:
         if isinstance(call.identity, ServiceIdentity):

@@ -30,6 +30,8 @@ from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Ident
 _MOST_QUERY_PARTS: Final = 50
 #: The alternatives of a union, as pydantic puts them into the place of an error.
 _BRANCHES: Final = frozenset({"str", "int", "dict[str,any]"})
+#: How it begins to say what a value should have been.
+_INPUT: Final = "Input should be "
 
 
 async def run(edge: Edge, operation: Operation, view: View) -> Reply:
@@ -166,15 +168,22 @@ def _validate(model: type[BaseModel] | None, values: dict[str, Any]) -> BaseMode
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"] if part not in _BRANCHES)
-        raise InvalidInput(_in_words(first["msg"]), field=place or None) from None
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        place = _place(found[0]["loc"])
+        messages = [_in_words(each["msg"]) for each in found if _place(each["loc"]) == place]
+        text = " or ".join([messages[0], *(message.removeprefix(_INPUT) for message in messages[1:])])
+        raise InvalidInput(text if text.endswith(".") else f"{text}.", field=place or None) from None
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Where something is wrong, as `permissions[0].actions`, without the alternative that was tried."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc if part not in _BRANCHES]
+    return "".join(parts).removeprefix(".")
 
 
 def _in_words(message: str) -> str:
     """What pydantic found, without its own names for things."""
-    text = re.sub(r" or instance of \w+", "", message.removeprefix("Value error, ").replace("dictionary", "object"))
-    return text if text.endswith(".") else f"{text}."
+    return re.sub(r" or instance of \w+", "", message.removeprefix("Value error, ").replace("dictionary", "object"))
 
 
 def _to_reply(operation: Operation, result: object) -> Reply:

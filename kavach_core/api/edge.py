@@ -175,14 +175,15 @@ class Edge:
         return await self._granting.to_widen(identity)
 
 
-def _check_options(resolve_user: object, humans_from: object, mount: str) -> None:
+def _check_options(resolve_user: object, humans_from: object, mount: object) -> None:
     """Raises `ConfigurationError` for what would otherwise be found out by the first request."""
     if resolve_user is not None and not callable(resolve_user):
         raise ConfigurationError("resolve_user is an async function of a view.")
     if humans_from not in ("app", "session"):
         raise ConfigurationError("humans_from is app or session.")
-    if not mount.startswith("/"):
-        raise ConfigurationError("mount is a path that begins with a slash.")
+    # The guard lets every path of the mount pass, so it cannot be the root, or a pattern.
+    if not isinstance(mount, str) or not mount.startswith("/") or not mount.strip("/") or ":" in mount:
+        raise ConfigurationError("mount is a path below the root that begins with a slash, such as /api/kavach.")
 
 
 @dataclass(frozen=True, slots=True)

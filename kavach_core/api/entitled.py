@@ -10,14 +10,19 @@ from kavach_core.capabilities.agents import Agent
 from kavach_core.capabilities.delegation import Delegation
 from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.errors import GrantNotAllowed, NotFound
+from kavach_core.primitives import ids
 from kavach_core.primitives.permissions import PermissionLike, parse_permissions, uncovered
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, ServiceIdentity
 
 _SHOWN: Final = 20
 
 
-async def require_agent(call: Call, agent_id: str) -> Agent:
-    """Return an agent the caller is entitled to: their own, itself, or any for a key. Raises `NotFound`."""
+async def require_agent(call: Call, agent_id: str, *, field: str = "id") -> Agent:
+    """Return an agent the caller is entitled to: their own, itself, or any for a key.
+
+    Raises `NotFound`, and `InvalidInput` that names `field`, the place where the id was.
+    """
+    ids.AGENT.raw(agent_id, field=field)
     agent = await call.kavach.agents.get(agent_id)
     match call.identity:
         case HumanIdentity(id=owner_id) if agent.owner_id != owner_id:
@@ -53,11 +58,11 @@ def owner_filter(call: Call, asked: str | None) -> str | None:
     return call.identity.id if isinstance(call.identity, HumanIdentity) else asked
 
 
-def check_key_gives(call: Call, permissions: Sequence[PermissionLike]) -> None:
+def check_key_gives(call: Call, permissions: Sequence[PermissionLike], *, field: str = "permissions") -> None:
     """Hold an API key to its own `grantable`, whichever way it gives. Raises `GrantNotAllowed` and `InvalidInput`."""
     if not isinstance(call.identity, ServiceIdentity):
         return
-    missing = uncovered(call.identity.grantable, parse_permissions(permissions))
+    missing = uncovered(call.identity.grantable, parse_permissions(permissions, field=field))
     if missing:
         raise GrantNotAllowed("This key may not give these permissions.", details={"uncovered": missing[:_SHOWN]})
 

@@ -63,13 +63,15 @@ class KeyOut(Out):
 async def _create(call: Call) -> KeyOut:
     body: CreateKeyIn = call.body
     _check_scopes(call, parse_scopes(body.scopes))
-    check_key_gives(call, body.grantable)
+    check_key_gives(call, body.grantable, field="grantable")
+    expires_at = read_time(body.expires_at, "expiresAt") or _end_of_caller(call)
+    _check_life(call, test=body.test, expires_at=expires_at)
     key = await call.kavach.keys.create(
         name=body.name,
         scopes=body.scopes,
         grantable=body.grantable,
         test=body.test,
-        expires_at=_end_of_new(call, body),
+        expires_at=expires_at,
     )
     return KeyOut.of(key)
 
@@ -93,21 +95,21 @@ async def _require_no_stronger(call: Call) -> ApiKey:
     key = await call.kavach.keys.get(call.param("id"))
     _check_scopes(call, key.scopes)
     check_key_gives(call, key.grantable)
+    _check_life(call, test=key.test, expires_at=key.expires_at)
     return key
 
 
-def _end_of_new(call: Call, body: CreateKeyIn) -> datetime | None:
-    """When the new key ends: as asked, or with the one that makes it. Raises `GrantNotAllowed`."""
-    maker, asked = call.identity, read_time(body.expires_at, "expiresAt")
-    if not isinstance(maker, ServiceIdentity):
-        return asked
-    if maker.test and not body.test:
-        raise GrantNotAllowed("A test key makes only test keys.")
-    if maker.expires_at is None or asked is None:
-        return asked or maker.expires_at
-    if asked > maker.expires_at:
-        raise GrantNotAllowed("A key makes none that outlives it.")
-    return asked
+def _end_of_caller(call: Call) -> datetime | None:
+    return call.identity.expires_at if isinstance(call.identity, ServiceIdentity) else None
+
+
+def _check_life(call: Call, *, test: bool, expires_at: datetime | None) -> None:
+    """Hold a key to those that end no later than itself, and a test key to test keys. Raises `GrantNotAllowed`."""
+    end = _end_of_caller(call)
+    if isinstance(call.identity, ServiceIdentity) and call.identity.test and not test:
+        raise GrantNotAllowed("A test key has power over test keys only.")
+    if end is not None and (expires_at is None or expires_at > end):
+        raise GrantNotAllowed("A key has no power over one that outlives it.")
 
 
 def _check_scopes(call: Call, scopes: frozenset[Scope]) -> None:

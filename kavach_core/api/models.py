@@ -42,7 +42,7 @@ class Query(BaseModel):
 def _digits(value: object) -> object:
     """What int() would read and nobody writes, such as `1_0`, `5.0` or a sign, is no number."""
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-        raise ValueError("Input should be digits")
+        raise ValueError("This must be a number, in digits")
     return value
 
 

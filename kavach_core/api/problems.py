@@ -61,8 +61,6 @@ def to_reply(error: Exception) -> Reply:
     if not isinstance(error, KavachError):
         _log.error("unexpected error", exc_info=error)
         return _reply(500, "INTERNAL_ERROR", "Something went wrong here.", {}, ())
-    if isinstance(error, errors.StoreUnavailable):
-        _outages.tell(error)
     error = _for_clients(error)
     return _reply(status_of(error), error.public_code, error.message, error.details, _headers(error))
 
@@ -77,6 +75,8 @@ def to_close(error: Exception) -> tuple[int, str]:
 
 def _for_clients(error: KavachError) -> KavachError:
     """The error as clients of an app may see it: what only its authors should know is logged instead."""
+    if isinstance(error, errors.StoreUnavailable):
+        _outages.tell(error)
     if not isinstance(error, _PRIVATE):
         return error
     _log.error("%s: %s", error.code, error.message)

@@ -42,15 +42,25 @@ app = typer.Typer(
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     shows_version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the versions of Kavach and of what it runs on.")
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            # Not in the body: that runs only with a command.
+            callback=_show_version,
+            help="Print the versions of Kavach and of what it runs on.",
+        ),
     ] = False,
-) -> None:
-    if shows_version:
-        version()
-        raise typer.Exit
+) -> None: ...
 
 
 app.command()(demo)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kavach_core.errors import InvalidInput
-from kavach_core.primitives.text import require_clean
+from kavach_core.primitives.text import require_name
 
 #: RFC 5321, section 4.5.3.1.3, without the angle brackets.
 _LONGEST: Final = 254
@@ -16,7 +16,7 @@ def require_email(text: str, *, field: str = "email") -> str:
 
     Raises `InvalidInput` for what has not exactly one `@` with something on both sides, or holds spaces.
     """
-    address = require_clean(text, field=field, longest=_LONGEST + 2).strip()
+    address = require_name(text, field=field, longest=_LONGEST + 2).strip()
     local, at, domain = address.partition("@")
     if not (local and at and domain) or "@" in domain or len(address) > _LONGEST or len(address.split()) != 1:
         raise InvalidInput("This is not an e-mail address.", field=field)

@@ -14,8 +14,10 @@ from kavach_core.errors import InvalidInput
 
 _DEEPEST: Final = 64
 _REFUSED: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-#: Spaces and what has no width.
-_UNSEEN: Final = frozenset({"Zs", "Cf"})
+#: Spaces, what has no width, and what only changes another character.
+_UNSEEN: Final = frozenset({"Zs", "Cf", "Mn", "Me"})
+#: Letters and symbols that are drawn as nothing (Unicode, Default_Ignorable_Code_Point), and the empty braille cell.
+_BLANK: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 #: Turn the reading direction of what follows (UAX 9): a name would show as another.
 _TURNING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -47,20 +49,31 @@ def require_name(text: str, *, field: str, longest: int = 255) -> str:
     Raises `InvalidInput`.
     """
     require_clean(text, field=field, longest=longest)
-    if all(unicodedata.category(character) in _UNSEEN for character in text) or not _TURNING.isdisjoint(text):
-        raise InvalidInput("A name shows something, and in one direction.", field=field)
+    if not _reads(text):
+        raise InvalidInput("This must show something, and in one direction.", field=field)
     return text
 
 
+def _reads(text: str) -> bool:
+    if text.isascii():
+        return not text.isspace()
+    return _TURNING.isdisjoint(text) and not all(map(_is_unseen, text))
+
+
+def _is_unseen(character: str) -> bool:
+    return character in _BLANK or unicodedata.category(character) in _UNSEEN
+
+
 def escape(text: str, *, longest: int) -> str:
-    """Free text made safe to store: unclean characters as `\\uXXXX`, cut to `longest` characters."""
+    """Free text made safe to store and show: unclean and turning characters as `\\uXXXX`, cut to `longest`."""
     if not (text.isascii() and text.isprintable()):
         text = "".join(_escaped(character) for character in text[:longest])
     return text[:longest]
 
 
 def _escaped(character: str) -> str:
-    return f"\\u{ord(character):04x}" if unicodedata.category(character) in _REFUSED else character
+    is_refused = character in _TURNING or unicodedata.category(character) in _REFUSED
+    return f"\\u{ord(character):04x}" if is_refused else character
 
 
 def require_shallow(value: object, *, field: str, room: int = _DEEPEST) -> None:

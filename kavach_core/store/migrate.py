@@ -85,9 +85,11 @@ async def status(database: str, migrations: Sequence[Migration] | None = None) -
 
 async def require_migrated(database: str, migrations: Sequence[Migration] | None = None) -> None:
     """Raise `SchemaMissing` unless the database has every migration of this release, and what `status` raises."""
-    missing = [name for name, applied in await status(database, migrations) if not applied]
+    found = await status(database, migrations)
+    missing = [name for name, applied in found if not applied]
     if missing:
-        raise SchemaMissing(f"Migrations are due: {', '.join(missing)}. Run `kavach migrate`.")
+        new = " (there is no database yet, or an empty one)" if len(missing) == len(found) else ""
+        raise SchemaMissing(f"Migrations are due{new}: {', '.join(missing)}. Run `kavach migrate`.")
 
 
 def _due(wanted: Sequence[Migration], applied: Mapping[str, str]) -> list[Migration]:

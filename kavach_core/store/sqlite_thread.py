@@ -10,6 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 from urllib.parse import quote
@@ -74,15 +75,33 @@ class Link:
 
 
 def connect(path: str, *, timeout: float, mode: str = "rw") -> sqlite3.Connection:
-    """Open the file; `timeout` is how many seconds to wait for the locks of others. `mode` as in a SQLite URI."""
-    return sqlite3.connect(
-        f"file:{quote(path)}?mode={mode}",
-        uri=True,
-        timeout=timeout,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=256,
-    )
+    """Open the file; `timeout` is how many seconds to wait for the locks of others. `mode` as in a SQLite URI.
+
+    Raises `sqlite3.Error`, with what stands in the way as its cause where that can be told.
+    """
+    try:
+        return sqlite3.connect(
+            f"file:{quote(path)}?mode={mode}",
+            uri=True,
+            timeout=timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+    except sqlite3.Error as error:
+        raise error from _obstacle(Path(path))
+
+
+def _obstacle(path: Path) -> OSError | None:
+    """Why a file cannot be opened, which SQLite says of all reasons alike.
+
+    The file is not opened for that: to close it would let go of every lock this process has on it.
+    """
+    if path.is_dir():
+        return IsADirectoryError("the database is a directory")
+    if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
+        return PermissionError("permission denied")
+    return None if path.exists() else FileNotFoundError("there is no such file")
 
 
 class ConnectionThread:

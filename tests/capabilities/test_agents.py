@@ -454,13 +454,13 @@ async def test_a_delegated_agent_is_its_givers_kind(kavach: Kavach, clock: Froze
     end = clock.now + timedelta(hours=5)
     root = await make_agent(kavach, "*:repos", owner_id="user_2x9", ttl="2h", expires_at=end)
     child = await kavach.agents.delegate(
-        from_=root.id, permissions=["read:repos"], ttl="3h", expires_at=end + timedelta(days=1), purpose="look \x00 up"
+        from_=root.id, permissions=["read:repos"], ttl="3h", expires_at=end + timedelta(days=1), purpose="a\x00\u202eb"
     )
     assert (child.type, child.owner_id, child.permissions) == (AgentType.DELEGATED, "user_2x9", ())
     assert (child.ttl, child.expires_at) == (timedelta(hours=2), end)
     assert child.delegated_permissions == parse_permissions(["read:repos"])
     delegation = await kavach.delegations.get(child.delegation_id)
-    assert (delegation.from_agent, delegation.to_agent, delegation.purpose) == (root.id, child.id, "look \\u0000 up")
+    assert (delegation.from_agent, delegation.to_agent, delegation.purpose) == (root.id, child.id, "a\\u0000\\u202eb")
     assert (delegation.expires_at, delegation.depth, delegation.max_depth) == (end, 1, 3)
     assert child.founding_delegation_id == child.delegation_id and child.token
     shorter = await kavach.agents.delegate(from_=root.id, permissions=["read:repos"], ttl="30m", name="scout")

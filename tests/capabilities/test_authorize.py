@@ -601,7 +601,18 @@ async def test_a_rate_holds_over_two_kavachs_at_once(open_kavach: OpenKavach) ->
 
 
 async def test_a_header_that_is_not_there_is_a_credential_that_does_not_hold(sqlite_kavach: Kavach) -> None:
-    assert await code(sqlite_kavach, None) == "MALFORMED_CREDENTIAL"
+    for nothing in (None, 5, b"kv_agt_"):
+        assert await code(sqlite_kavach, nothing) == "MALFORMED_CREDENTIAL"
     for verify in (sqlite_kavach.agents.verify, sqlite_kavach.sessions.verify, sqlite_kavach.keys.verify):
         for token in (None, "", "agt_", "agt_" + "0" * 32, "kv_"):
             assert not (await verify(token)).valid
+
+
+@pytest.mark.parametrize("context", [None, "203.0.113.7", {"ip": "203.0.113.7"}])
+async def test_a_context_that_is_none_is_refused(sqlite_kavach: Kavach, context: Any) -> None:
+    for asked in (
+        sqlite_kavach.authorize("kv_agt_", action="read", resource="repos", context=context),
+        sqlite_kavach.agents.verify(None, context=context),
+    ):
+        with pytest.raises(InvalidInput, match="CallContext"):
+            await asked

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from kavach_core import create_kavach, lazy_kavach
+from kavach_core.api.edge import Edge
 from kavach_core.config import load_config
 from kavach_core.errors import ConfigurationError, InvalidInput, KavachError, RemoteNotAvailable
+from kavach_core.resolvers import dev_user
 
 SECRET = "correct-horse-battery-staple-canary"
 
@@ -128,10 +130,33 @@ def test_one_error_class_has_one_code() -> None:
         {"redact": "token"},
         {"trusted_proxies": "10.0.0.0/8"},
         {"allowed_origins": "https://a.example"},
+        {"redact": None},
+        {"trusted_proxies": [10]},
     ],
     ids=str,
 )
 def test_what_is_misspelt_or_no_list_refuses_to_start(settings: Any) -> None:
     """Taken for nothing, it would leave unprotected what it was to protect; a text would be a list of letters."""
-    with pytest.raises(ConfigurationError, match=next(iter(settings))):
-        load_config(**settings)
+    for start in (load_config, lazy_kavach):
+        with pytest.raises(ConfigurationError, match=next(iter(settings))):
+            start(**settings)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"humans_from": "cookie"},
+        {"resolve_user": "alice"},
+        {"resolve_user": dev_user("")},
+        {"resolve_user": dev_user("a\0")},
+        {"mount": "api/kavach"},
+        {"mount": "/"},
+        {"mount": "/:tenant"},
+        {"mount": None},
+    ],
+    ids=str,
+)
+def test_what_an_adapter_cannot_work_with_refuses_to_start(options: Any) -> None:
+    """The guard lets every path of the mount pass: were that the root, nothing would be guarded."""
+    with pytest.raises(ConfigurationError):
+        Edge(lazy_kavach(database="sqlite:///never.db"), **options)

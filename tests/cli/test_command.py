@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,26 @@ def test_a_bug_is_not_dressed_up(kavach: Command, monkeypatch: pytest.MonkeyPatc
 
 def test_version_names_what_it_runs_on(kavach: Command) -> None:
     assert [line.split()[0] for line in kavach.out("version").splitlines()] == ["kavach", "python", "sqlite", "asyncpg"]
+    assert kavach.out("--version") == kavach.out("version")
+
+
+def test_why_the_database_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes").write_text("These are notes and no database. " * 9)
+    for url, why in (
+        (f"sqlite:///{tmp_path}/folder", "is a directory"),
+        (f"sqlite:///{tmp_path}/notes", "file is not a database"),
+        (f"sqlite:///{tmp_path}/mistyped.db", "no database yet"),
+        ("postgresql://127.0.0.1:1/kavach", "ConnectionRefusedError"),
+    ):
+        assert why in Command(url).refusal("agents", "list")
+
+
+def test_a_database_that_is_not_there_is_told(everywhere: Command) -> None:
+    """On PostgreSQL the server says so; a file would be made by `migrate`."""
+    mistyped = f"{everywhere.database}_mistyped"
+    line = Command(mistyped).refusal("agents", "list")
+    assert ("does not exist" if mistyped.startswith("postgresql") else "no database yet") in line
 
 
 def test_a_real_process_prints_results_errors_and_exit_codes(sqlite_database: str) -> None:

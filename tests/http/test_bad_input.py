@@ -16,6 +16,9 @@ from tests.http.world import NO_AGENT, NO_DELEGATION, Headers, World, bearer, er
 
 INVALID = (400, "INVALID_INPUT")
 NOT_FOUND = (404, "NOT_FOUND")
+_ONE_TEXT = 'A permission in one text is "action:resource".'
+_NOT_READ = "This must show something, and in one direction."
+_UNCLEAN = "Control characters and surrogates are not accepted here."
 #: As JSON escapes, which is how they get past a decoder: NUL, controls, lone surrogates, separators.
 UNCLEAN = ("\\u0000", "a\\u0000b", "a\\u0007", "a\\nb", "\\u007f", "\\u0085", "\\ud800", "a\\udfffb", "a\\u2028b")
 
@@ -288,6 +291,9 @@ def _queries(cast: Cast) -> list[Bad]:
             f"/audit?{query}"
             for query in ("agentId=", "userId=", "agentId=%00", "before=%00", "before=yesterday", "before=agt_0")
         ),
+        *(f"/{path}?{query}" for path in ("audit", "audit/export") for query in ("since=", "until=", "userId=")),
+        *(f"/audit?{query}" for query in ("result=", "before=", "actions=,", "actions=read,,write")),
+        *(f"/agents?{query}" for query in ("userId=", "status=", "type=")),
         *(f"/audit?{query}" for query in ("limit=1_0", "offset=5.0")),
         *(f"/audit/export?{query}" for query in ("format=xml", "format=", "since=x", "agentId=%00")),
         *(f"/agents/{cast.agent}/trace?{query}" for query in ("limit=-1", "after=%00", "limit=x", "limit=1_0")),
@@ -345,10 +351,26 @@ async def test_null_is_left_out_wherever_something_may_be_left_out(world: World)
 @pytest.mark.parametrize(
     ("path", "body", "field", "message"),
     [
-        ("/agents", {"name": "x", "permissions": [5]}, "permissions.0", "Input should be a valid string."),
-        ("/agents", {"name": "x", "ttl": []}, "ttl", "Input should be a valid string."),
-        ("/agents", {"name": "\u202egnp.exe"}, "name", "A name shows something, and in one direction."),
-        ("/agents", {"name": " \u200b"}, "name", "A name shows something, and in one direction."),
+        (
+            "/agents",
+            {"name": "x", "permissions": ["a:b", 5]},
+            "permissions[1]",
+            "Input should be a valid string or a valid object.",
+        ),
+        ("/agents", {"name": "x", "permissions": ["a:b", "a"]}, "permissions[1]", _ONE_TEXT),
+        ("/agents", {"name": "x", "ttl": []}, "ttl", "Input should be a valid string or a valid integer."),
+        ("/agents", {"name": "\u202egnp.exe"}, "name", _NOT_READ),
+        ("/agents", {"name": " \u200b"}, "name", _NOT_READ),
+        ("/agents", {"name": "\u3164"}, "name", _NOT_READ),
+        ("/agents", {"name": "x", "permissions": ["read:\u202ea"]}, "permissions[0]", _NOT_READ),
+        ("/agents", {"name": "x", "permissions": ["\u200b:a"]}, "permissions[0]", _NOT_READ),
+        ("/agents", {"ownerId": None, "delegatedFrom": "a\0", "name": "x"}, "delegatedFrom", _UNCLEAN),
+        ("/owners/rename", {"newId": "a\0"}, "newId", _UNCLEAN),
+        ("/owners/rename", {"ownerId": "a\0", "newId": "b"}, "ownerId", _UNCLEAN),
+        ("/keys", {"name": "k", "scopes": ["*"], "grantable": ["a"]}, "grantable[0]", _ONE_TEXT),
+        ("/authorize", {"agentId": "a\0", "action": "a", "resource": "r"}, "agentId", _UNCLEAN),
+        ("/delegations", {"fromAgent": "a\0", "permissions": []}, "fromAgent", _UNCLEAN),
+        ("/delegations", {"toAgent": "a\0", "permissions": []}, "toAgent", _UNCLEAN),
         ("/authorize", {"action": "a", "resource": "r", "context": 5}, "context", "Input should be a valid object."),
         (
             "/authorize",
@@ -362,7 +384,17 @@ async def test_errors_name_the_member_and_nothing_of_the_inside(
     world: World, path: str, body: Any, field: str, message: str
 ) -> None:
     agent = await world.agent()
-    sent = {"agentId": agent.id, **body} if path == "/authorize" else {"ownerId": "alice", **body}
-    answer = await world.call("POST", path, await world.service(), json=sent)
+    right = {
+        "/authorize": {"agentId": agent.id},
+        "/delegations": {"fromAgent": agent.id, "toAgent": agent.id},
+        "/keys": {},
+    }.get(path, {"ownerId": "alice"})
+    answer = await world.call("POST", path, await world.service(), json={**right, **body})
     assert error_of(answer) == (400, "INVALID_INPUT")
     assert answer.json()["error"]["details"] == {"field": field} and answer.json()["error"]["message"] == message
+
+
+async def test_errors_about_a_query_name_the_parameter(world: World) -> None:
+    for query, message in (("agentId=%00", _UNCLEAN), ("limit=1_0", "This must be a number, in digits.")):
+        error = (await world.call("GET", f"/audit?{query}", await world.service())).json()["error"]
+        assert (error["message"], error["details"]) == (message, {"field": query.partition("=")[0]})

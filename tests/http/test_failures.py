@@ -14,6 +14,7 @@ import pytest
 
 from kavach_core import lazy_kavach
 from kavach_core.api import problems
+from kavach_core.errors import StoreUnavailable
 from kavach_core.primitives import tokens
 from kavach_core.primitives.tokens import TokenKind
 from kavach_core.store import Transaction
@@ -149,3 +150,15 @@ async def test_why_the_database_cannot_be_used_is_in_the_log_once(
             assert error_of(refused) == (503, "STORE_UNAVAILABLE") and "Refused" not in refused.text
     lines = [record.getMessage() for record in caplog.records if "cannot be used" in record.getMessage()]
     assert len(lines) == 1 and "ConnectionRefusedError" in lines[0] and "hunter2" not in caplog.text
+
+
+def test_a_socket_that_is_closed_for_it_is_in_the_log_too_and_no_value_is(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(problems, "_outages", problems._Outages())
+    for cause in (ConnectionResetError("gone"), ValueError("invalid input for query argument $1: 'hunter2'")):
+        error = StoreUnavailable("The database cannot be read or written now.")
+        error.__cause__ = cause
+        assert problems.to_close(error) == (4503, "STORE_UNAVAILABLE")
+    assert "ConnectionResetError: gone" in caplog.text
+    assert "ValueError" in caplog.text and "hunter2" not in caplog.text

@@ -237,4 +237,27 @@ async def test_no_key_makes_one_that_outlives_it_or_is_live_where_it_is_for_test
     assert error_of(await world.call("POST", "/keys", key, json=longer)) == REFUSED
     test_key = await world.service("keys:write", test=True)
     assert error_of(await world.call("POST", "/keys", test_key, json=body)) == REFUSED
-    assert (await world.call("POST", "/keys", test_key, json={**body, "test": True})).status_code == 201
+    test = await world.call("POST", "/keys", test_key, json={**body, "test": True})
+    eternal = await world.kavach.keys.create(name="eternal", scopes=["keys:write"])
+    for weaker, own in ((key, made["id"]), (test_key, test.json()["id"])):
+        assert error_of(await world.call("POST", f"/keys/{eternal.id}/rotate", weaker)) == REFUSED, "its secret"
+        assert error_of(await world.call("DELETE", f"/keys/{eternal.id}", weaker)) == REFUSED
+        assert (await world.call("POST", f"/keys/{own}/rotate", weaker)).status_code == 200
+    assert await world.kavach.keys.verify(eternal.key)
+
+
+async def test_what_an_agent_received_counts_when_it_is_let_live_longer(open_world: OpenWorld) -> None:
+    world = await open_world(grantable=["read:repos"])
+    giver, end = await world.agent("write:repos"), world.clock.now + timedelta(hours=1)
+    receiver = await world.agent("read:repos", expires_at=end)
+    edge = await world.kavach.delegations.create(from_agent=giver.id, to_agent=receiver.id, permissions=["write:repos"])
+    later = {"expiresAt": "2099-01-01T00:00:00Z"}
+    callers = (await world.human(), await world.service("agents:write", grantable=["read:repos"]))
+    for caller in callers:
+        assert error_of(await world.call("PATCH", f"/agents/{receiver.id}", caller, json=later)) == REFUSED
+        emptied = await world.call("PATCH", f"/agents/{receiver.id}", caller, json={**later, "permissions": []})
+        assert error_of(emptied) == REFUSED
+    await world.kavach.delegations.revoke(edge.id)
+    for caller in callers:
+        assert (await world.call("PATCH", f"/agents/{receiver.id}", caller, json=later)).status_code == 200
+        await world.kavach.agents.update(receiver.id, expires_at=end)

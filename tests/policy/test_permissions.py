@@ -95,7 +95,7 @@ def test_matching_is_the_grammar_word_by_word(pattern: str, resource: str) -> No
     "resource",
     [
         "", ":", "a::b", ":a", "a:", "git*", "mcp:git*", "*a", "a:***", "**:a", "a:**:b", "a:**:**",
-        "a\n", "a\tb", "a\x00", "a\x7f", "a\x85", "a\u2028", "a\u2029", "a\ud800",
+        "a\n", "a\tb", "a\x00", "a\x7f", "a\x85", "a\u2028", "a\u2029", "a\ud800", " ", "\u200b", "a\u202eb",
         ":".join("a" * 33), "a" * 513, 7, None, ["a"], b"a",
     ],
 )  # fmt: skip
@@ -119,6 +119,8 @@ def test_a_resource_that_is_accepted(resource: str) -> None:
         "a\n",
         "a\u00a0b",
         "a\u2003",
+        "a\u202eb",
+        "\u200b",
         "a:b",
         "a,b",
         "read*",
@@ -135,13 +137,13 @@ def test_an_action_that_is_refused(action: object) -> None:
     assert field_of(lambda: Permission(resource="a", actions=["read", action])) == "actions[1]"  # type: ignore[list-item]
 
 
-def test_every_control_surrogate_and_separator_is_refused_and_nothing_else() -> None:
-    refused = {"Cc", "Cs", "Zl", "Zp"}
+def test_every_control_surrogate_separator_and_turn_of_direction_is_refused_and_nothing_else() -> None:
+    refused, turning = {"Cc", "Cs", "Zl", "Zp"}, {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
     for code in itertools.chain(range(0x3000), range(0xD7F0, 0xE010), range(0xFFF0, 0x10010), [sys.maxunicode]):
         character = chr(code)
         if character in ":*":
             continue
-        if unicodedata.category(character) in refused:
+        if unicodedata.category(character) in refused or unicodedata.bidirectional(character) in turning:
             with pytest.raises(InvalidInput):
                 Permission(resource=f"a{character}", actions=["read"])
         else:

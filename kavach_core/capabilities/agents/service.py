@@ -204,9 +204,13 @@ class Agents:
             _check_delegated(old, row, changes)
         if grantable is not None:
             held = (await self._sets.load(tx, [old.permissions]))[old.permissions]
-            # To let an agent live on is to give it all it has once more.
-            kept = () if _lives_longer(old, row) else tuple(held)
-            _check_grant(grantable, changes.permissions or held, held=kept)
+            asked = held if changes.permissions is None else changes.permissions
+            if _lives_longer(old, row):
+                # To let an agent live on is to give it all it has once more, what it received included.
+                received = await self._delegations.received_in(tx, agent_id)
+                _check_grant(grantable, PermissionSet.of([*asked, *received]))
+            else:
+                _check_grant(grantable, asked, held=tuple(held))
         if changes.permissions is not None:
             await self._sets.keep(tx, changes.permissions)
         await queries.update(tx, self._project, row)

@@ -11,7 +11,7 @@ from kavach_core.capabilities.authorize.model import CallContext, Decision, Orig
 from kavach_core.capabilities.authorize.worker import DecisionWorker
 from kavach_core.capabilities.permission_sets import PermissionSets
 from kavach_core.config import plain_name
-from kavach_core.errors import NotFound, PermissionDenied, RateLimited, Unauthenticated
+from kavach_core.errors import InvalidInput, NotFound, PermissionDenied, RateLimited, Unauthenticated
 from kavach_core.primitives import ids, tokens
 from kavach_core.primitives.permissions import AccessRequest
 from kavach_core.primitives.principal import AgentIdentity, Rejected, Verified
@@ -61,6 +61,7 @@ class Authorizer:
         Never raises for a bad credential: that is a denied decision with its code. Raises `InvalidInput` for a question
         that is not well formed and `StoreUnavailable` when it cannot be answered or recorded.
         """
+        _check_context(context)
         request = AccessRequest.of(action=action, resource=resource, arguments=arguments, address=context.ip)
         if isinstance(subject, Rejected):
             return Decision(allowed=False, code=subject.code, audit_id=subject.audit_id)
@@ -105,6 +106,7 @@ class Authorizer:
 
         None, for a header that is not there, does not hold.
         """
+        _check_context(context)
         if token is None or tokens.kind_of(token) is not TokenKind.AGENT:
             return Rejected(code=Reason.MALFORMED_CREDENTIAL)
         question = Question(
@@ -158,6 +160,11 @@ def rejection(rejected: Rejected) -> Unauthenticated | RateLimited:
     return Unauthenticated(rejected.code.sentence, reason=rejected.code.value, audit_id=rejected.audit_id)
 
 
+def _check_context(context: object) -> None:
+    if not isinstance(context, CallContext):
+        raise InvalidInput("context is a CallContext.", field="context")
+
+
 def _who(subject: AgentIdentity | str | None) -> tuple[bytes | None, bytes | None]:
     """The credential and the agent id of a subject; neither for a token that cannot be one of an agent.
 
@@ -165,7 +172,7 @@ def _who(subject: AgentIdentity | str | None) -> tuple[bytes | None, bytes | Non
     """
     if isinstance(subject, AgentIdentity):
         return subject.credential, None if subject.credential else ids.AGENT.raw(subject.agent_id)
-    if subject is None:  # a header that is not there
+    if not isinstance(subject, str):  # None is a header that is not there; callers may be untyped
         return None, None
     if subject.startswith(f"{ids.AGENT.prefix}_"):
         return None, ids.AGENT.raw(subject)

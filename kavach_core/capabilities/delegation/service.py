@@ -171,7 +171,11 @@ class Delegations:
             subject = ids.DELEGATION.text(delegation_id)
             await announce(tx, self._project, "delegation.revoked", subject=subject, owner_id=owner_id)
 
-    async def _effective(self, tx: Transaction, agent_id: bytes) -> Sequence[Permission]:
+    async def received_in(self, tx: Transaction, agent_id: bytes) -> Sequence[Permission]:
+        """Return what was delegated to an agent, inside the transaction of a change; as `effective_permissions`."""
+        return await self._effective(tx, agent_id, with_own=False)
+
+    async def _effective(self, tx: Transaction, agent_id: bytes, with_own: bool = True) -> Sequence[Permission]:
         facts = await load_facts(tx, self._project, self._sets, agents=(agent_id,))
         agent = facts.agents.get(agent_id)
         if agent is None:
@@ -181,7 +185,7 @@ class Delegations:
         effective: dict[Permission, None] = {}
         for path in facts.paths_of(agent):
             edge_id = path[-1].edge_id
-            if edge_id is None or facts.edge_lives(edge_id):
+            if with_own if edge_id is None else facts.edge_lives(edge_id):
                 effective.update(dict.fromkeys(_through([link.permissions for link in path])))
         return list(effective)
 

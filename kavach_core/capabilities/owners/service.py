@@ -53,7 +53,7 @@ class Owners:
         Raises `NotFound` if nothing is on record for the old id, `Conflict` if there is for the new one. The audit
         keeps what it recorded: it says under which id a thing was done.
         """
-        require_owner_id(new_id)
+        require_owner_id(new_id, field="newId")
         if require_owner_id(old_id) == new_id:
             raise InvalidInput("Old and new id are the same.", field="newId")
         await self._store.transact(self._rename, old_id, new_id)

@@ -11,7 +11,7 @@ from itertools import accumulate, takewhile, zip_longest
 from typing import NamedTuple
 
 from kavach_core.errors import InvalidInput
-from kavach_core.primitives.text import require_clean
+from kavach_core.primitives.text import require_name
 
 MAX_SEGMENTS = 32
 MAX_RESOURCE_LENGTH = 512
@@ -111,7 +111,7 @@ def check_action(value: object, field: str) -> str:
             f"An action has 1 to {MAX_ACTION_LENGTH} characters, without spaces, controls, colon, comma or *.",
             field=field,
         )
-    return value
+    return value if value.isascii() else require_name(value, field=field)
 
 
 def check_granted_action(value: object, field: str) -> str:
@@ -127,7 +127,7 @@ def prefixes(segments: tuple[str, ...]) -> tuple[str, ...]:
 def _text(value: object, field: str) -> str:
     if not isinstance(value, str):
         raise InvalidInput("A resource is text.", field=field)
-    return require_clean(value, field=field, longest=MAX_RESOURCE_LENGTH)
+    return require_name(value, field=field, longest=MAX_RESOURCE_LENGTH)
 
 
 def _split(text: str, field: str) -> tuple[str, ...]:
