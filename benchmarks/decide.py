@@ -11,7 +11,7 @@ from typing import Final
 
 from benchmarks.report import Goal, Row, print_goals, print_rows
 from benchmarks.world import ACTION, RESOURCE, permission_set
-from kavach_core.capabilities.authorize.policy import decide
+from kavach_core.capabilities.authorize.policy import Stock, decide
 from kavach_core.capabilities.delegation import AgentFacts, Edge, Facts
 from kavach_core.primitives.clock import NEVER
 from kavach_core.primitives.permissions import AccessRequest, PermissionSet
@@ -36,6 +36,9 @@ _CASES: Final = (
     *(_Case(name=f"permissions_{count}", chain=3, permissions=count) for count in (10, 1000)),
     _Case(name="denied", chain=3, permissions=50, resource="nothing:here"),
 )
+
+
+_NOTHING_COUNTED = Stock({}, {})
 
 
 async def run(quick: bool) -> Sequence[Row]:
@@ -68,7 +71,7 @@ def _decide_batch(facts: Facts, acting: Sequence[bytes], resource: str) -> float
     for agent_id, request in zip(acting, requests, strict=True):
         if facts.agent_end(agent_id) is not None:
             raise RuntimeError("the agents of this bench live")
-        decide(facts.agents[agent_id], request, facts, {})
+        decide(facts.agents[agent_id], request, facts, _NOTHING_COUNTED)
     return time.thread_time() - start
 
 

@@ -85,10 +85,15 @@ class Adapter(ABC, Generic[Connection]):
         return self._edge.browser(self._view(connection))
 
     async def authorize(
-        self, connection: Connection, permission: str, arguments: Mapping[str, object] | None = None
+        self,
+        connection: Connection,
+        permission: str,
+        arguments: Mapping[str, object] | None = None,
+        *,
+        cost: int | None = None,
     ) -> Decision:
         """Decide and record one more call of the agent behind a connection, such as a message on its socket."""
-        return await self._edge.authorize(self._view(connection), permission, arguments)
+        return await self._edge.authorize(self._view(connection), permission, arguments, cost=cost)
 
     def _guarded(self, app: ASGIApp, options: GuardOptions, also_reads: AlsoReads = reads_no_more) -> ASGIApp:
         return GuardMiddleware(

@@ -65,12 +65,12 @@ class KavachFastAPI(OnStarlette):
             options["prefixes"] = (app.root_path, *options.get("prefixes", ()))
         return super().Guard(app, **options)
 
-    def require(self, permission: str) -> Require[AgentIdentity]:
+    def require(self, permission: str, *, cost: int | None = None) -> Require[AgentIdentity]:
         """A dependency on an agent that is verified, authorized for `"action:resource"`, and recorded.
 
         Two with the same permission are equal, so `app.dependency_overrides[kv.require("read:repos")]` works.
         """
-        return Require(Requirement(self._edge, permission), self._opened_by)
+        return Require(Requirement(self._edge, permission, cost), self._opened_by)
 
 
 def kavach_fastapi(get_kavach: GetKavach, *, recheck: float = RECHECK, **options: Unpack[Options]) -> KavachFastAPI:

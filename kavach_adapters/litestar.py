@@ -100,9 +100,9 @@ class KavachLitestar(Adapter[Connection], InitPlugin, ReceiveRoutePlugin):
             options["prefixes"] = (app.path, *options.get("prefixes", ()))
         return self._guarded(cast(ASGIApp, app), options, self._mounts.also_reads)
 
-    def require(self, permission: str) -> Require[AgentIdentity]:
+    def require(self, permission: str, *, cost: int | None = None) -> Require[AgentIdentity]:
         """A dependency on an agent that is verified, authorized for `"action:resource"`, and recorded."""
-        return Require(Requirement(self._edge, permission))
+        return Require(Requirement(self._edge, permission, cost))
 
     def answer_error(self, request: AnyRequest, error: Exception) -> Response[Any]:
         """Answer what the app's own code gets from Kavach: `exception_handlers={KavachError: kv.answer_error}`.

@@ -65,9 +65,11 @@ class KavachQuart(Adapter[Connection]):
         """Hand the view the agent that is asking: verified, not authorized for anything."""
         return _with(self._edge.require_agent, view)
 
-    def require(self, permission: str) -> Callable[[Inner[AgentIdentity, P, R]], Outer[P, R]]:
+    def require(
+        self, permission: str, *, cost: int | None = None
+    ) -> Callable[[Inner[AgentIdentity, P, R]], Outer[P, R]]:
         """Hand the view the agent that is asking, verified, authorized for `"action:resource"` and recorded."""
-        requirement = Requirement(self._edge, permission)
+        requirement = Requirement(self._edge, permission, cost)
 
         def decorate(view: Inner[AgentIdentity, P, R]) -> Outer[P, R]:
             return _with(requirement, view)

@@ -56,9 +56,9 @@ class KavachStarlette(OnStarlette):
         """Hand the endpoint the agent that is asking: verified, not authorized for anything."""
         return self._with(self._edge.require_agent, endpoint)
 
-    def require(self, permission: str) -> Callable[[Inner[C, AgentIdentity]], Outer[C]]:
+    def require(self, permission: str, *, cost: int | None = None) -> Callable[[Inner[C, AgentIdentity]], Outer[C]]:
         """Hand the endpoint the agent that is asking, verified, authorized for `"action:resource"` and recorded."""
-        requirement = Requirement(self._edge, permission)
+        requirement = Requirement(self._edge, permission, cost)
 
         def decorate(endpoint: Inner[C, AgentIdentity]) -> Outer[C]:
             return self._with(requirement, endpoint)

@@ -1,8 +1,10 @@
 """Kavach: auth for AI agents and the humans behind them. Needs no web framework and, on SQLite, no driver."""
 
 from kavach_core.capabilities.agents import Agent, AgentStatus, DelegatedAgent, RotatedAgent
+from kavach_core.capabilities.approvals import Approval, ApprovalStatus
 from kavach_core.capabilities.audit import AuditEntry, PathLink, Result
-from kavach_core.capabilities.authorize import CallContext, Decision, Explanation
+from kavach_core.capabilities.authorize import CallContext, Decision, Explanation, Remaining, Settlement
+from kavach_core.capabilities.budgets import Budget
 from kavach_core.capabilities.delegation import Delegation, DelegationStatus
 from kavach_core.capabilities.keys import ApiKey, Scope
 from kavach_core.capabilities.owners import Owner
@@ -32,8 +34,11 @@ __all__ = [
     "AgentStatus",
     "AgentType",
     "ApiKey",
+    "Approval",
+    "ApprovalStatus",
     "AuditEntry",
     "Browser",
+    "Budget",
     "CallContext",
     "Config",
     "Constraints",
@@ -53,12 +58,14 @@ __all__ = [
     "Permission",
     "Reason",
     "Rejected",
+    "Remaining",
     "Result",
     "RotatedAgent",
     "Scope",
     "ServiceIdentity",
     "Session",
     "SessionRejected",
+    "Settlement",
     "TimeWindow",
     "User",
     "Verified",

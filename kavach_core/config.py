@@ -15,6 +15,7 @@ from kavach_core.primitives import duration
 from kavach_core.primitives.clock import Clock
 from kavach_core.primitives.duration import Duration
 from kavach_core.primitives.paths import is_safe_next
+from kavach_core.primitives.permissions import PermissionLike
 
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 DEEPEST: Final = 16
@@ -43,6 +44,13 @@ class Email:
 SendEmail = Callable[[Email], Awaitable[None]]
 
 
+#: Tells what a human may do, by their owner id.
+OwnerPermissions = Callable[[str], Awaitable[Sequence[PermissionLike]]]
+
+#: What becomes of a reservation that nobody settled in time.
+Unsettled = Literal["keep", "release"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of one Kavach."""
@@ -65,6 +73,15 @@ class Config:
     max_delegation_depth: int
     #: Refused calls of one agent per minute over HTTP before its next ones answer 429; None switches it off.
     refused_per_minute: int | None
+    #: How long after a decision its cost can be settled, in microseconds, and what becomes of it otherwise.
+    settle_within: int
+    unsettled: Unsettled
+    #: How long an approval waits for an answer, and then for its use, in microseconds.
+    approval_lifetime: int
+    #: Decisions that may wait for the database; the next one is turned away at once.
+    max_waiting: int
+    #: How long a decision may take, in microseconds, before its caller is told to come back.
+    answer_within: int
     #: Peers whose `X-Forwarded-For` is believed.
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     #: Further origins whose pages may act for a signed-in human.
@@ -94,6 +111,8 @@ class Config:
     passwords: bool
     #: Whether a new account with a password waits until the mail to its address was answered.
     verify_email: bool
+    #: Tells what a human may do, beside what is on record; None asks nobody.
+    owner_permissions: OwnerPermissions | None = field(default=None, repr=False)
     #: Sends a link to an address; None switches off everything that needs mail.
     send_email: SendEmail | None = field(default=None, repr=False)
     #: Tests set the time; None asks the database or the process.
@@ -144,6 +163,12 @@ class Settings(TypedDict, total=False):
     max_agents_per_owner: int
     max_delegation_depth: int
     refused_per_minute: int | None
+    owner_permissions: OwnerPermissions | None
+    settle_within: Duration
+    unsettled: Unsettled
+    approval_lifetime: Duration
+    max_waiting: int
+    answer_within: Duration
     trusted_proxies: Sequence[str]
     allowed_origins: Sequence[str]
     redact: Sequence[str]
@@ -189,6 +214,12 @@ def load_config(**settings: Unpack[Settings]) -> Config:
         max_agents_per_owner=settings.get("max_agents_per_owner", 1000),
         max_delegation_depth=settings.get("max_delegation_depth", 10),
         refused_per_minute=settings.get("refused_per_minute", 60),
+        owner_permissions=settings.get("owner_permissions"),
+        settle_within=duration.to_micros(settings.get("settle_within", "15m"), field="settle_within"),
+        unsettled=settings.get("unsettled", "keep"),
+        approval_lifetime=duration.to_micros(settings.get("approval_lifetime", "1h"), field="approval_lifetime"),
+        max_waiting=settings.get("max_waiting", 10_000),
+        answer_within=duration.to_micros(settings.get("answer_within", "10s"), field="answer_within"),
         trusted_proxies=tuple(_network(text) for text in settings.get("trusted_proxies", ())),
         allowed_origins=tuple(
             filter(None, (_origin(text, "allowed_origins") for text in settings.get("allowed_origins", ())))
@@ -237,6 +268,10 @@ def _check(config: Config) -> None:
     _require(1 <= depth <= DEEPEST, f"max_delegation_depth lies between 1 and {DEEPEST}.")
     _require(config.max_agents_per_owner >= 0, "max_agents_per_owner is not negative.")
     _require(refused is None or refused > 0, "refused_per_minute is positive or None.")
+    _require(config.unsettled in {"keep", "release"}, "unsettled is keep or release.")
+    _require(config.max_waiting > 0, "max_waiting is positive.")
+    asks = config.owner_permissions
+    _require(asks is None or callable(asks), "owner_permissions is an async function of an owner id.")
     readable = project.isascii() and project.isprintable()
     _require(0 < len(project) <= 64 and readable, "project has 1 to 64 printable ASCII characters.")
     _require(bool(config.secret) or not config.is_https, "An https base_url needs a secret.")

@@ -17,6 +17,7 @@ KavachError
  │    ├── SessionNotFresh    the human must prove once more who they are
  │    ├── SignUpClosed       people cannot make themselves an account here
  │    ├── OwnerSuspended     the human behind the call is suspended
+ │    ├── ProjectSuspended   all agents of the project are suspended
  │    ├── Widens             a delegation asks for more than its giver has
  │    ├── TooDeep            a chain would grow past its limit
  │    ├── Cycle              the receiver stands on the path already
@@ -27,6 +28,7 @@ KavachError
  │    ├── LimitReached       a configured limit is full
  │    ├── EmailTaken         the address belongs to an account
  │    ├── LastWayIn          without it nobody could sign in to this account
+ │    ├── LeaseEnded         too late to settle what a call reserved
  │    └── FinalState         revoked or expired; it stays so
  ├── RateLimited             too often; `retry_after` seconds
  ├── Unavailable             cannot be answered now; `retry_after` seconds
@@ -203,6 +205,12 @@ class OwnerSuspended(Forbidden):
     code = "OWNER_SUSPENDED"
 
 
+class ProjectSuspended(Forbidden):
+    """All agents of the project are suspended."""
+
+    code = "PROJECT_SUSPENDED"
+
+
 class Widens(Forbidden):
     """A delegation asks for more than its giver has."""
 
@@ -273,6 +281,12 @@ class LastWayIn(Conflict):
     code = "LAST_WAY_IN"
 
 
+class LeaseEnded(Conflict):
+    """What a call reserved can no longer be settled: its lease is over."""
+
+    code = "LEASE_ENDED"
+
+
 class FinalState(Conflict):
     """Revoked or expired things stay so."""
 
@@ -290,9 +304,27 @@ class _RetryLater(KavachError):
 
 
 class RateLimited(_RetryLater):
-    """Too many calls in the current window."""
+    """Too many calls in the current window, or too little left of a budget.
+
+    `reason` is the code of the decision behind it, if there is one.
+    """
 
     code = "RATE_LIMITED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        retry_after: int = 1,
+        details: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message, retry_after=retry_after, details=details)
+        self.reason = reason
+
+    @property
+    def public_code(self) -> str:
+        return self.reason or self.code
 
 
 class Unavailable(_RetryLater):

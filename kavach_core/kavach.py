@@ -8,8 +8,11 @@ from typing import Final, Unpack
 
 from kavach_core.capabilities.agents import Agents
 from kavach_core.capabilities.agents import queries as agent_queries
+from kavach_core.capabilities.approvals import Approvals
 from kavach_core.capabilities.audit import Audit
 from kavach_core.capabilities.authorize import Authorizer
+from kavach_core.capabilities.budgets import Budgets
+from kavach_core.capabilities.budgets import queries as budget_queries
 from kavach_core.capabilities.delegation import Delegations
 from kavach_core.capabilities.delegation import queries as delegation_queries
 from kavach_core.capabilities.emails import Emails, Outbox
@@ -19,6 +22,7 @@ from kavach_core.capabilities.owners import Owners
 from kavach_core.capabilities.passkeys import Passkeys
 from kavach_core.capabilities.passwords import Passwords
 from kavach_core.capabilities.permission_sets import PermissionSets
+from kavach_core.capabilities.project import Projects
 from kavach_core.capabilities.recovery import Recovery
 from kavach_core.capabilities.sessions import Sessions
 from kavach_core.capabilities.sessions import queries as session_queries
@@ -30,7 +34,12 @@ from kavach_core.runtime import Runtime
 from kavach_core.store.open import open_store
 
 #: What each room moves when an owner is renamed.
-_MOVES: Final = (agent_queries.move_owner, session_queries.move_owner, user_queries.move_owner)
+_MOVES: Final = (
+    budget_queries.move_owner,
+    agent_queries.move_owner,
+    session_queries.move_owner,
+    user_queries.move_owner,
+)
 
 _log = logging.getLogger("kavach")
 
@@ -55,7 +64,9 @@ class Kavach:
         self.config: Config = runtime.config
         self.limits = Limits(runtime)
         self.audit = Audit(runtime, sets, line_of=delegation_queries.line_of)
-        self.owners = Owners(runtime, moves=_MOVES)
+        self.project = Projects(runtime)
+        self.owners = Owners(runtime, sets, moves=_MOVES)
+        self.budgets = Budgets(runtime)
         self.users = Users(runtime)
         self.sessions = Sessions(runtime)
         self.auth = Auth(
@@ -67,10 +78,14 @@ class Kavach:
         )
         self.keys = Keys(runtime, sets)
         self.delegations = Delegations(runtime, sets)
+        self.approvals = Approvals(runtime, is_live=self.delegations.is_live_in)
         self.agents = Agents(runtime, sets, self.delegations, authorizer)
         #: `await kavach.authorize(subject, action=..., resource=...)`, and the form that raises.
         self.authorize = authorizer.authorize
         self.require_authorized = authorizer.require_authorized
+        #: `await kavach.settle(audit_id, actual)` says what a call cost; `await kavach.remaining(agent)` what is left.
+        self.settle = authorizer.settle
+        self.remaining = authorizer.remaining
         self._authorizer = authorizer
         self._store = runtime.store
 

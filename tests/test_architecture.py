@@ -32,8 +32,9 @@ LAYERS = (
 )
 #: Rooms in the order they are built in: one may know those of earlier groups, and of its own group those before it.
 ROOMS = (
-    *("permission_sets", "events", "owners", "limits"),
+    *("permission_sets", "events", "project", "owners", "limits"),
     "audit",
+    *("budgets", "approvals"),
     *("sessions", "keys", "users", "challenges"),
     *("passwords", "passkeys", "emails", "recovery"),
     "delegation",

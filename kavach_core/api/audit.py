@@ -86,6 +86,8 @@ class AuditEntryOut(Out):
     client_address: str | None
     user_agent: str | None
     request_id: str | None
+    approval_id: str | None
+    settles: str | None
 
 
 async def _query(call: Call) -> Page[dict[str, Any]]:

@@ -32,6 +32,8 @@ class AuthorizeIn(In):
     resource: str
     arguments: dict[str, Any] | None = None
     context: ContextIn | None = None
+    #: The most the call can cost, in whole units.
+    cost: int | None = None
     dry_run: bool = False
 
 
@@ -82,6 +84,10 @@ class AuthorizeOut(Out):
     reason: str
     audit_id: str
     retry_after: int | None = None
+    #: The approval the call used, or has to wait for.
+    approval_id: str | None = None
+    #: Budgets that are exceeded and only warn.
+    warnings: list[str]
     explanation: ExplanationOut | None = None
 
     @classmethod
@@ -94,6 +100,8 @@ class AuthorizeOut(Out):
             reason=decision.reason,
             audit_id=decision.audit_id or "",
             retry_after=decision.retry_after,
+            approval_id=decision.approval_id,
+            warnings=list(decision.warnings),
             explanation=None if explanation is None else ExplanationOut.of(explanation),
         )
 
@@ -125,6 +133,7 @@ async def _ask(call: Call, subject: AgentIdentity | str, body: AuthorizeIn) -> A
         resource=body.resource,
         arguments=body.arguments,
         context=_context(call, body),
+        cost=body.cost,
         dry_run=body.dry_run,
     )
     # About itself: the credential died between who-is-asking and the answer.

@@ -17,6 +17,7 @@ from kavach_core.api.origin import check_anonymous, check_origin, context_of
 from kavach_core.api.route_permission import fill, split_permission
 from kavach_core.api.view import View
 from kavach_core.capabilities.authorize import CallContext, Decision
+from kavach_core.capabilities.budgets.model import require_amount
 from kavach_core.capabilities.sessions.model import LiveSession
 from kavach_core.errors import CallerNotAllowed, ConfigurationError, Unauthenticated
 from kavach_core.primitives.browser import Browser, browser_from
@@ -102,12 +103,17 @@ class Edge:
         return identity
 
     async def require(
-        self, view: View, permission: str, arguments: Mapping[str, object] | None = None
+        self,
+        view: View,
+        permission: str,
+        arguments: Mapping[str, object] | None = None,
+        *,
+        cost: int | None = None,
     ) -> AgentIdentity:
         """Verify, authorize and record the agent behind a request, and return it with its audit id.
 
         `permission` is `"action:resource"`; a segment `{name}` stands for that part of the path. The parts of the path
-        are the arguments, unless others are given.
+        are the arguments, unless others are given. `cost` is reserved in the budgets on the agent's path.
 
         Raises `Unauthenticated`, `CallerNotAllowed`, `PermissionDenied`, `RateLimited`, and `InvalidInput` for a part
         of the path that is not one segment.
@@ -122,11 +128,19 @@ class Edge:
             resource=fill(resource, view.params),
             arguments=arguments or dict(view.params) or None,
             context=self.context(view),
+            cost=cost,
         )
         view.state[IDENTITY_KEY] = identity
         return identity
 
-    async def authorize(self, view: View, permission: str, arguments: Mapping[str, object] | None = None) -> Decision:
+    async def authorize(
+        self,
+        view: View,
+        permission: str,
+        arguments: Mapping[str, object] | None = None,
+        *,
+        cost: int | None = None,
+    ) -> Decision:
         """Like `require`, but answer with the decision; for each message of a socket that is open already."""
         action, resource = split_permission(permission)
         kavach = await self.get_kavach()
@@ -136,6 +150,7 @@ class Edge:
             resource=fill(resource, view.params),
             arguments=arguments,
             context=self.context(view),
+            cost=cost,
         )
 
     async def session(self, view: View) -> LiveSession | None:
@@ -190,15 +205,19 @@ def _check_options(resolve_user: object, humans_from: object, mount: object) -> 
 class Requirement:
     """Establishes the agent behind a request: verified, authorized for one `"action:resource"`, and recorded.
 
-    Two for the same permission of the same edge are equal. Raises `InvalidInput` at once for what is no permission.
+    Two for the same permission and cost of the same edge are equal. Raises `InvalidInput` at once for what is none.
     """
 
     edge: Edge = field(repr=False)
     permission: str
+    #: Units that each call reserves in the budgets on the agent's path.
+    cost: int | None = None
 
     def __post_init__(self) -> None:
         split_permission(self.permission)
+        if self.cost is not None:
+            require_amount(self.cost, "cost")
 
     async def __call__(self, view: View) -> AgentIdentity:
         """Return the agent. Raises as `Edge.require`."""
-        return await self.edge.require(view, self.permission)
+        return await self.edge.require(view, self.permission, cost=self.cost)

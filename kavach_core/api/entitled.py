@@ -33,11 +33,12 @@ async def require_agent(call: Call, agent_id: str, *, field: str = "id") -> Agen
             return agent
 
 
-async def require_delegation(call: Call, delegation_id: str) -> Delegation:
+async def require_delegation(call: Call, delegation_id: str, *, field: str = "id") -> Delegation:
     """Return a delegation the caller takes part in: as giver, receiver or their owner, or any for a key.
 
-    Raises `NotFound`.
+    Raises `NotFound`, and `InvalidInput` that names `field`, the place where the id was.
     """
+    ids.DELEGATION.raw(delegation_id, field=field)
     delegation = await call.kavach.delegations.get(delegation_id)
     match call.identity:
         case HumanIdentity(id=owner_id):

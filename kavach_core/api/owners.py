@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kavach_core.api.models import In
-from kavach_core.api.operation import Call, Caller, Operation
+from kavach_core.api.models import In, PermissionIn
+from kavach_core.api.operation import LARGE, Call, Caller, Operation
 from kavach_core.capabilities.keys import Scope
 
 _SERVICE = frozenset({Caller.SERVICE})
@@ -13,6 +13,13 @@ class OwnerIn(In):
     """Which owner."""
 
     owner_id: str
+
+
+class OwnerPermissionsIn(In):
+    """What an owner may do. `*:*` is everything; nothing at all lets none of their agents do anything."""
+
+    owner_id: str
+    permissions: list[PermissionIn]
 
 
 class RenameOwnerIn(In):
@@ -28,6 +35,10 @@ async def _suspend(call: Call) -> None:
 
 async def _resume(call: Call) -> None:
     await call.kavach.owners.resume(call.body.owner_id)
+
+
+async def _set_permissions(call: Call) -> None:
+    await call.kavach.owners.set_permissions(call.body.owner_id, call.body.permissions)
 
 
 async def _rename(call: Call) -> None:
@@ -58,6 +69,19 @@ OPERATIONS = (
         body=OwnerIn,
         status=204,
         handler=_resume,
+    ),
+    Operation(
+        name="setOwnerPermissions",
+        method="POST",
+        path="/owners/permissions",
+        callers=_SERVICE,
+        scope=Scope.OWNERS_WRITE,
+        summary="Say what an owner may do, and so the most any of their agents may, from the next call on",
+        tag="owners",
+        body=OwnerPermissionsIn,
+        status=204,
+        limit=LARGE,
+        handler=_set_permissions,
     ),
     Operation(
         name="renameOwner",

@@ -7,8 +7,10 @@ from typing import Final
 
 from kavach_core.api import (
     agents,
+    approvals,
     audit,
     authorize,
+    budgets,
     delegations,
     document,
     keys,
@@ -16,6 +18,7 @@ from kavach_core.api import (
     pages,
     passkeys,
     passwords,
+    project,
     recovery,
     sessions,
 )
@@ -41,11 +44,14 @@ TABLE: Final = checked(
         *authorize.OPERATIONS,
         *delegations.OPERATIONS,
         *audit.OPERATIONS,
+        *budgets.OPERATIONS,
+        *approvals.OPERATIONS,
         *sessions.OPERATIONS,
         *passkeys.OPERATIONS,
         *passwords.OPERATIONS,
         *recovery.OPERATIONS,
         *owners.OPERATIONS,
+        *project.OPERATIONS,
         *keys.OPERATIONS,
         *document.OPERATIONS,
         *pages.OPERATIONS,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from kavach_core.cli import agents, audit, keys, owners
+from kavach_core.cli import agents, approvals, audit, budgets, keys, owners, project
 from kavach_core.cli.demo import demo
 from kavach_core.cli.migrate import migrate
 from kavach_core.cli.output import print_error
@@ -68,6 +68,9 @@ app.command()(migrate)
 app.add_typer(keys.app, name="keys")
 app.add_typer(agents.app, name="agents")
 app.add_typer(owners.app, name="owners")
+app.add_typer(budgets.app, name="budgets")
+app.add_typer(approvals.app, name="approvals")
+app.add_typer(project.app, name="project")
 app.add_typer(audit.app, name="audit")
 app.command()(prune)
 app.command()(version)

@@ -23,10 +23,12 @@ _STYLES = {
     "active": "green",
     "allowed": "green",
     "applied": "green",
+    "approved": "green",
     "denied": "red",
     "due": "yellow",
     "ended": "yellow",
     "expired": "yellow",
+    "pending": "yellow",
     "rate_limited": "yellow",
     "revoked": "red",
 }

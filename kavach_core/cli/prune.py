@@ -22,12 +22,14 @@ def prune(
 ) -> None:
     """Delete audit entries older than this, for good, in small transactions beside the running app.
 
-    Counters that nobody counted in for a day go as well.
+    Approvals and reservations that ended before that go as well, and counters that nobody counted in for a day.
     """
     before = ago(older_than, field="--older-than")
 
     async def delete(kavach: Kavach) -> int:
         await kavach.limits.prune()
+        await kavach.budgets.prune(before=before)
+        await kavach.approvals.prune(before=before)
         return await kavach.audit.prune(before=before)
 
     typer.echo(f"Deleted {Target(database, project, pgbouncer).run(delete)} entries.")

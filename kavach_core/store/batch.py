@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -17,6 +16,7 @@ from kavach_core.errors import InvalidInput, StoreUnavailable
 from kavach_core.store.faults import CommitLost, DataRejected, unavailable
 from kavach_core.store.loops import call_in, fail, give
 from kavach_core.store.store import A, BatchWorker, Q, Transaction
+from kavach_core.store.turns import TurnQueue
 
 T = TypeVar("T")
 
@@ -28,6 +28,16 @@ class Transact(Protocol):
     """
 
     async def __call__(self, function: Callable[[Transaction], Awaitable[T]], /) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic(Generic[Q]):
+    """How many may share a transaction, how many may wait, for how long (in seconds), and whose turn each takes."""
+
+    most: int
+    max_waiting: int
+    patience: float
+    turn_of: Callable[[Q], Hashable]
 
 
 @dataclass(slots=True, eq=False)
@@ -46,37 +56,40 @@ class BatchLane(Generic[Q, A]):
         self,
         worker: BatchWorker[Q, A],
         *,
-        most: int,
-        max_waiting: int,
+        traffic: Traffic[Q],
         require_open: Callable[[], None],
         wake: Callable[[BatchLane[Q, A]], None],
     ) -> None:
         self._worker = worker
-        self._most = most
-        self._max_waiting = max_waiting
+        self._traffic = traffic
         self._require_open = require_open
         self._wake = wake
         self._lock = threading.Lock()
-        self._waiting: deque[Caller[Q, A]] = deque()
+        self._waiting = TurnQueue[Caller[Q, A]](traffic.max_waiting)
         self._busy = False
 
     async def submit(self, question: Q) -> A:
         """Return the answer after its transaction is committed.
 
-        Raises `StoreUnavailable` if too many wait already, or if the batch could not be read or committed, and
-        `InvalidInput` if the database refuses a value of this question.
+        Raises `StoreUnavailable` if too many wait already, if it takes too long, or if the batch could not be read or
+        committed, and `InvalidInput` if the database refuses a value of this question.
         """
         self._require_open()
         loop = asyncio.get_running_loop()
         caller = Caller[Q, A](question, loop, loop.create_future())
         with self._lock:
-            if len(self._waiting) >= self._max_waiting:
-                raise unavailable("Too many calls are waiting for the database.")
-            self._waiting.append(caller)
+            turned_away = self._waiting.put(self._traffic.turn_of(question), caller)
             if not self._busy:
                 self._busy = True
                 self._wake(self)
-        return await caller.future
+        if turned_away is not None:
+            call_in(turned_away.loop, fail, turned_away.future, unavailable("Too many calls wait for the database."))
+        # Who waits for too long is told so and not decided; where the transaction is under way already, it goes on.
+        timer = loop.call_later(self._traffic.patience, _give_up, caller.future)
+        try:
+            return await caller.future
+        finally:
+            timer.cancel()
 
     async def step(self, transact: Transact) -> bool:
         """Answer one batch of those who wait; False when nobody does any more."""
@@ -94,15 +107,13 @@ class BatchLane(Generic[Q, A]):
     def abandon(self) -> None:
         """Turn away everyone who waits, because what called `step` is being torn down."""
         with self._lock:
-            callers, self._busy = list(self._waiting), False
-            self._waiting.clear()
+            callers, self._busy = self._waiting.clear(), False
         _deal(callers, [unavailable() for _ in callers])
 
     def _take(self) -> list[Caller[Q, A]]:
-        """The next callers in the order they came, without those who were cancelled meanwhile."""
+        """The next callers in turn, without those who were cancelled or waited too long meanwhile."""
         with self._lock:
-            count = min(self._most, len(self._waiting))
-            callers = [self._waiting.popleft() for _ in range(count)]
+            callers = self._waiting.take(self._traffic.most)
         return [caller for caller in callers if not caller.future.done()]
 
     async def _answer(self, transact: Transact, questions: Sequence[Q]) -> Sequence[A | BaseException]:
@@ -138,6 +149,10 @@ class BatchLane(Generic[Q, A]):
             raise
         self._worker.committed()
         return answers
+
+
+def _give_up(future: asyncio.Future[A]) -> None:
+    fail(future, unavailable("The database takes too long."))
 
 
 def _chained(error: Exception, cause: BaseException) -> Exception:

@@ -7,18 +7,18 @@ caller leaves none half done.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Hashable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import Context
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from kavach_core.primitives.clock import Clock
-from kavach_core.store.batch import BatchLane
+from kavach_core.store.batch import BatchLane, Traffic
 from kavach_core.store.dialect import Dialect
 from kavach_core.store.faults import CommitLost, RunAgain, outcome_unknown, unavailable
 from kavach_core.store.postgres_driver import Connection, Pool, connect, create_pool, cut, failures, is_closed
 from kavach_core.store.postgres_transaction import PostgresTransaction, begin
-from kavach_core.store.store import A, BatchWorker, Q, Transaction
+from kavach_core.store.store import A, BatchWorker, Q, Transaction, same_turn
 from kavach_core.store.timeline import Timeline
 from kavach_core.store.transaction import carry_out
 
@@ -85,7 +85,15 @@ class PostgresStore:
         """Run a transaction that only reads, on one snapshot."""
         return await self._ask(self._whole(_READ, function, *args))
 
-    def lane(self, worker: BatchWorker[Q, A], *, most: int = 256, max_waiting: int = 10_000) -> BatchLane[Q, A]:
+    def lane(
+        self,
+        worker: BatchWorker[Q, A],
+        *,
+        most: int = 256,
+        max_waiting: int = 10_000,
+        patience: float = 10.0,
+        turn_of: Callable[[Q], Hashable] = same_turn,
+    ) -> BatchLane[Q, A]:
         """A lane with a connection and a task of its own."""
         dedicated = DedicatedConnection(self._url, pgbouncer=self._pgbouncer)
         self._dedicated.append(dedicated)
@@ -107,8 +115,7 @@ class PostgresStore:
 
         return BatchLane(
             worker,
-            most=most,
-            max_waiting=max_waiting,
+            traffic=Traffic(most, max_waiting, patience, turn_of),
             require_open=self._require_open,
             wake=wake,
         )

@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from kavach_core.primitives.clock import Clock, system_clock
-from kavach_core.store.batch import BatchLane
+from kavach_core.store.batch import BatchLane, Traffic
 from kavach_core.store.dialect import Dialect
 from kavach_core.store.faults import CommitLost, outcome_unknown, unavailable
 from kavach_core.store.loops import call_in, fail, give
 from kavach_core.store.sqlite_thread import ConnectionThread, Link
 from kavach_core.store.sqlite_transaction import SqliteTransaction, begin
-from kavach_core.store.store import A, BatchWorker, Q, Transaction
+from kavach_core.store.store import A, BatchWorker, Q, Transaction, same_turn
 from kavach_core.store.timeline import Timeline
 from kavach_core.store.transaction import carry_out
 
@@ -52,9 +52,18 @@ class SqliteStore:
         self._require_open()
         return await self._ask(self._engine.reader, _READ, function, *args)
 
-    def lane(self, worker: BatchWorker[Q, A], *, most: int = 256, max_waiting: int = 10_000) -> BatchLane[Q, A]:
+    def lane(
+        self,
+        worker: BatchWorker[Q, A],
+        *,
+        most: int = 256,
+        max_waiting: int = 10_000,
+        patience: float = 10.0,
+        turn_of: Callable[[Q], Hashable] = same_turn,
+    ) -> BatchLane[Q, A]:
         """A lane whose batches run in the writer thread, in turn with other transactions."""
-        return BatchLane(worker, most=most, max_waiting=max_waiting, require_open=self._require_open, wake=self._serve)
+        traffic = Traffic(most, max_waiting, patience, turn_of)
+        return BatchLane(worker, traffic=traffic, require_open=self._require_open, wake=self._serve)
 
     async def close(self) -> None:
         """Let go of the engine; the last one to do so waits for what is in flight and ends its threads."""

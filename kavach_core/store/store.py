@@ -7,7 +7,7 @@ so it keeps no state of its own between runs. All failures of the database itsel
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from typing import Protocol, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
@@ -19,6 +19,11 @@ A_co = TypeVar("A_co", covariant=True)
 
 #: What may be bound to a statement. Ids are 16 bytes, times integer microseconds; a list of ids only on PostgreSQL.
 Value = str | int | bytes | bool | Sequence[bytes] | None
+
+
+def same_turn(question: object) -> Hashable:
+    """Everybody stands in one line."""
+    return None
 
 
 class Row(Protocol):
@@ -126,11 +131,20 @@ class Store(Protocol):
         """Run a transaction that only reads, on one snapshot, beside the writers and without stopping them."""
         ...
 
-    def lane(self, worker: BatchWorker[Q, A], *, most: int = 256, max_waiting: int = 10_000) -> Lane[Q, A]:
+    def lane(
+        self,
+        worker: BatchWorker[Q, A],
+        *,
+        most: int = 256,
+        max_waiting: int = 10_000,
+        patience: float = 10.0,
+        turn_of: Callable[[Q], Hashable] = same_turn,
+    ) -> Lane[Q, A]:
         """A lane of its own for this worker.
 
-        At most `most` questions share a transaction. When `max_waiting` wait already, the next one is turned away at
-        once with `StoreUnavailable`.
+        At most `most` questions share a transaction. When `max_waiting` wait already, one is turned away at once with
+        `StoreUnavailable`: the next one, or the last of those who have more than their share of the room. Who is not
+        answered within `patience` seconds gets the same. `turn_of` tells who a question belongs to; they take turns.
         """
         ...
 

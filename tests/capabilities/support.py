@@ -135,8 +135,8 @@ class WatchedStore:
         self._note()
         return await self._store.read(function, *args)
 
-    def lane(self, worker: BatchWorker[Q, A], *, most: int = 256) -> Lane[Q, A]:
-        return _WatchedLane(self._store.lane(worker, most=most), self._note)
+    def lane(self, worker: BatchWorker[Q, A], **traffic: Any) -> Lane[Q, A]:
+        return _WatchedLane(self._store.lane(worker, **traffic), self._note)
 
     async def close(self) -> None:
         await self._store.close()

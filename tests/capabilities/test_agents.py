@@ -15,7 +15,7 @@ import pytest
 from kavach_core import AgentStatus, AgentType, Kavach, Permission, Reason
 from kavach_core.capabilities.agents import queries
 from kavach_core.capabilities.audit import queries as audit_queries
-from kavach_core.capabilities.owners import Owner
+from kavach_core.capabilities.owners import OwnerRow
 from kavach_core.capabilities.owners import queries as owner_queries
 from kavach_core.errors import (
     Conflict,
@@ -515,8 +515,8 @@ async def test_without_the_owners_lock_the_same_race_breaks_the_limit(
 ) -> None:
     """The negative control. On SQLite one writer at a time makes it impossible, whatever the code does."""
 
-    async def look(tx: Transaction, project: str, owner_id: str) -> Owner:
-        return Owner(id=owner_id, created_at=datetime(2030, 1, 1, tzinfo=UTC), suspended_at=None)
+    async def look(tx: Transaction, project: str, owner_id: str) -> OwnerRow:
+        return OwnerRow(owner_id, tx.now, None, None)
 
     monkeypatch.setattr(owner_queries, "lock", look)
     async with opener(database=postgres_home.database, project=postgres_home.project) as open_kavach:

@@ -306,8 +306,8 @@ async def test_a_dry_run_explains_consumes_nothing_and_leaves_one_marked_row(
     assert [bool(decision) for decision in allowed] == [True] * 3
     looked_at = allowed[0].explanation.looked_at if allowed[0].explanation else ()
     assert [(each.source, each.code.value, each.stopped_at) for each in looked_at] == [
-        (link.id, "ALLOWED", None),
         ("own", "APPROVAL_REQUIRED", child.id),
+        (link.id, "ALLOWED", None),
     ]
     assert (await kavach.agents.get(child.id)).last_used_at is None
     assert [entry.dry_run for entry in await all_entries(kavach)] == [True] * 3

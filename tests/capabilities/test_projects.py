@@ -7,7 +7,7 @@ import pytest
 from kavach_core import Kavach
 from kavach_core.errors import NotFound, PasskeyUnknown, SignInFailed
 from kavach_core.store import Transaction
-from tests.capabilities.support import Home, OpenKavach, all_entries, ask, code, make_agent, select, store_of
+from tests.capabilities.support import Home, OpenKavach, all_entries, ask, code, limited, make_agent, select, store_of
 from tests.passkeys.support import Person
 
 
@@ -23,7 +23,11 @@ async def test_ids_of_another_project_do_not_exist(two: tuple[Kavach, Kavach]) -
     own = await make_agent(mine)
     link = await theirs.delegations.create(from_agent=agent.id, to_agent=receiver.id, permissions=["read:repos"])
     key, session = await theirs.keys.create(name="ci", scopes=["*"]), await theirs.sessions.create("alice")
-    entry = await ask(theirs, agent.token)
+    entry = await ask(theirs, agent.token, cost=1)
+    budget = await theirs.budgets.create(agent_id=agent.id, limit=5, per="day")
+    consent = await make_agent(theirs, limited("repos", "read", requireApproval=True))
+    waiting = await ask(theirs, consent.token)
+    assert waiting.approval_id and entry.audit_id
     for use in (
         mine.agents.get(agent.id),
         mine.agents.update(agent.id, name="mine"),
@@ -42,12 +46,22 @@ async def test_ids_of_another_project_do_not_exist(two: tuple[Kavach, Kavach]) -
         mine.keys.revoke(key.id),
         mine.sessions.get(session.id),
         mine.sessions.revoke(session.id),
+        mine.budgets.create(agent_id=agent.id, limit=1, per="day"),
+        mine.budgets.create(delegation_id=link.id, limit=1, per="day"),
+        mine.budgets.get(budget.id),
+        mine.budgets.update(budget.id, limit=9),
+        mine.budgets.delete(budget.id),
+        mine.approvals.get(waiting.approval_id),
+        mine.approvals.approve(waiting.approval_id, by="alice"),
+        mine.settle(entry.audit_id, 0),
+        mine.remaining(agent.id),
     ):
         with pytest.raises(NotFound):
             await use
     assert await code(mine, agent.id) == "UNKNOWN_AGENT"
     assert (await mine.agents.list()).total == 1 and await mine.audit.count() == 0
     assert await mine.audit.count(before=entry.audit_id) == 0 and await mine.keys.list() == []
+    assert (await mine.budgets.list()).total == (await mine.approvals.list()).total == 0
     assert await mine.sessions.revoke_all("alice") == 0 and await mine.sessions.list("alice") == []
 
 
@@ -67,6 +81,10 @@ async def test_changes_stay_in_their_project(two: tuple[Kavach, Kavach]) -> None
     agent = await make_agent(theirs)
     await make_agent(mine)
     await mine.owners.suspend("alice")
+    await mine.owners.set_permissions("alice", [])
+    await mine.project.suspend()
+    await mine.budgets.create(owner_id="alice", limit=0, per="day")
+    await mine.budgets.create(limit=0, per="forever")
     assert await ask(theirs, agent.token)
     await mine.owners.rename("alice", "bob")
     assert (await theirs.agents.get(agent.id)).owner_id == "alice"
@@ -103,8 +121,11 @@ async def test_every_row_of_every_table_carries_its_project(two: tuple[Kavach, K
         await kavach.agents.delegate(from_=agent.id, permissions=["read:repos"])
         await kavach.keys.create(name="ci", scopes=["*"])
         await _join(kavach)
-        assert await ask(kavach, agent.token)
-        assert len(await all_entries(kavach)) == 1
+        await kavach.budgets.create(limit=9, per="day", measure="cost")
+        assert await ask(kavach, agent.token, cost=1)
+        consent = await make_agent(kavach, limited("repos", "read", requireApproval=True))
+        assert not await ask(kavach, consent.token)
+        assert len(await all_entries(kavach)) == 2
     for table in await _tables(mine):
         projects = {project for (project,) in await select(mine, f"select distinct project_id from {table}")}
         assert {mine.config.project, theirs.config.project} <= projects, table

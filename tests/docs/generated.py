@@ -79,14 +79,14 @@ def _reasons() -> Iterator[str]:
     yield "| guarded route | code | |"
     yield "|---|---|---|"
     for reason in Reason:
-        if reason is not Reason.ALLOWED:
+        if reason not in (Reason.ALLOWED, Reason.SETTLED):
             yield f"| {_guarded_status(reason)} | `{reason}` | {reason.sentence} |"
     yield f"| 401 | `{SessionEnd.REVOKED}` | The session was ended. |"
     yield f"| 401 | `{SessionEnd.EXPIRED}` | The session is past its end, or rested too long. |"
 
 
 def _guarded_status(reason: Reason) -> int:
-    if reason in (Reason.RATE_LIMITED, Reason.TOO_MANY_REFUSALS):
+    if reason in (Reason.RATE_LIMITED, Reason.BUDGET_EXCEEDED, Reason.TOO_MANY_REFUSALS):
         return 429
     ended = reason.ends_credential or reason in (Reason.KEY_ENDED, Reason.TEST_KEY_REFUSED)
     return 401 if ended else 403

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from kavach_core import Session
+from kavach_core.capabilities.budgets.model import SetBy
 from kavach_core.testing_passkeys import SoftAuthenticator
 from tests.http.ceremonies import adding, passkeys_of, recovering, registering, signing_in, verifying
 from tests.http.world import Headers, World, bearer
@@ -25,6 +26,11 @@ class Cast(NamedTuple):
     session: str
     key: str
     passkey: str
+    #: A budget that the owner set on the agent, and a question of the agent that waits for an answer.
+    budget: str
+    approval: str
+    #: A decision about the agent that reserved something.
+    decision: str
     as_human: Headers
     as_agent: Headers
     #: Whom a recovery code let in.
@@ -215,6 +221,54 @@ EXAMPLES: Final[dict[str, Example]] = {
     "mailEmailProof": Example(method="POST", path="/verify-email/send", who="h", status=404),
     "verifyEmail": Example(method="POST", path="/verify-email", who="h", body=_constant(token="unknown"), status=400),
     "grantable": Example(method="GET", path="/grantable", who="h"),
+    "createBudget": Example(
+        method="POST",
+        path="/budgets",
+        who="hs",
+        scope="budgets:write",
+        about="agent",
+        body=lambda cast: {"agentId": cast.agent, "limit": 5, "per": "day"},
+        status=201,
+    ),
+    "listBudgets": Example(method="GET", path="/budgets", who="hs", scope="budgets:read"),
+    "getBudget": Example(method="GET", path="/budgets/{id}", who="hs", scope="budgets:read", about="budget"),
+    "updateBudget": Example(
+        method="PATCH",
+        path="/budgets/{id}",
+        who="hs",
+        scope="budgets:write",
+        about="budget",
+        body=_constant(limit=9, action="warn"),
+    ),
+    "deleteBudget": Example(
+        method="DELETE", path="/budgets/{id}", who="hs", scope="budgets:write", about="budget", status=204
+    ),
+    "remaining": Example(method="GET", path="/agents/{id}/remaining", who="has", scope="budgets:read", about="agent"),
+    "settle": Example(
+        method="POST",
+        path="/audit/{id}/settle",
+        who="s",
+        scope="authorize",
+        about="decision",
+        body=_constant(actual=1),
+    ),
+    "listApprovals": Example(method="GET", path="/approvals", who="has", scope="approvals:read"),
+    "getApproval": Example(method="GET", path="/approvals/{id}", who="has", scope="approvals:read", about="approval"),
+    "approve": Example(
+        method="POST", path="/approvals/{id}/approve", who="hs", scope="approvals:write", about="approval"
+    ),
+    "deny": Example(method="POST", path="/approvals/{id}/deny", who="hs", scope="approvals:write", about="approval"),
+    "setOwnerPermissions": Example(
+        method="POST",
+        path="/owners/permissions",
+        who="s",
+        scope="owners:write",
+        body=_constant(ownerId="zoe", permissions=["read:repos"]),
+        status=204,
+    ),
+    "getProject": Example(method="GET", path="/project", who="s", scope="project:write"),
+    "suspendProject": Example(method="POST", path="/project/suspend", who="s", scope="project:write", status=204),
+    "resumeProject": Example(method="POST", path="/project/resume", who="s", scope="project:write", status=204),
     "signInPage": Example(method="GET", path="/sign-in", who="*"),
     "accountPage": Example(method="GET", path="/account", who="*", status=303),
     "recoverPage": Example(method="GET", path="/recover", who="*"),
@@ -235,13 +289,20 @@ EXAMPLES: Final[dict[str, Example]] = {
 
 async def make_cast(world: World, owner: str = "alice") -> Cast:
     """A fresh cast of one owner."""
-    giver = await world.agent("read:repos", "read:issues", owner=owner)
+    # One of the operations stops all agents.
+    await world.kavach.project.resume()
+    consent = {"resource": "bills", "actions": ["pay"], "constraints": {"requireApproval": True}}
+    giver = await world.agent("read:repos", "read:issues", consent, owner=owner)
     receiver = await world.agent("read:repos", owner=owner)
     delegation = await world.kavach.delegations.create(
         from_agent=giver.id, to_agent=receiver.id, permissions=["read:repos"]
     )
     session = await world.kavach.sessions.create(owner)
     key = await world.kavach.keys.create(name="a key", scopes=["keys:write"])
+    budget = await world.kavach.budgets.create(agent_id=giver.id, limit=1000, per="month", set_by=SetBy.OWNER)
+    spent = await world.kavach.authorize(giver.id, action="read", resource="repos", cost=2)
+    asked = await world.kavach.authorize(giver.id, action="pay", resource="bills")
+    assert spent.audit_id and asked.approval_id
     passkey, authenticator = await passkeys_of(world.kavach, owner)
     return Cast(
         agent=giver.id,
@@ -250,6 +311,9 @@ async def make_cast(world: World, owner: str = "alice") -> Cast:
         session=session.id,
         key=key.id,
         passkey=passkey,
+        budget=budget.id,
+        approval=asked.approval_id,
+        decision=spent.audit_id,
         as_human=await world.human(owner),
         as_agent=bearer(giver.token),
         as_recovering=await recovering(world.kavach, owner),

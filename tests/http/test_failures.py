@@ -55,7 +55,7 @@ async def test_while_the_database_is_down_everything_is_503_and_the_next_call_af
             own_server.start()
         assert (await world.visit("POST", "/search", bearer(agent.token))).status_code == 200
         assert (await world.call("GET", "/agents", cast.as_human)).status_code == 200
-        assert len(await world.kavach.audit.query()) == 1
+        assert len(await world.kavach.audit.query(agent_id=agent.id)) == 1
 
 
 async def test_a_database_that_is_down_at_first_is_found_when_it_is_there(

@@ -15,7 +15,7 @@ from tests.http.frameworks import FRAMEWORKS, MOUNT, Framework
 from tests.http.world import NO_AGENT, ORIGIN, World, bearer, worlds
 
 _NAMES = re.compile(
-    r"(?:agt|dlg|aud|ses|key|usr|psk)_[0-9a-f]{32}|kv_(?:agt|ses|live|test)_\w{49}"
+    r"(?:agt|dlg|aud|ses|key|usr|psk|bdg|apr)_[0-9a-f]{32}|kv_(?:agt|ses|live|test)_\w{49}"
     r'|(?<=["=])[\w-]{43}(?=[";])|(?:[A-Z2-7]{4}-){5}[A-Z2-7]{4}'
 )
 _CHANCE = re.compile(r'("(?:durationMs|writer|hint)"):("[^"]*"|[0-9.]+)')

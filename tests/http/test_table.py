@@ -71,7 +71,9 @@ async def test_a_key_needs_the_scope_of_the_operation_and_no_other(world: World)
 async def test_an_id_of_another_owner_is_404_like_one_of_nobody(world: World, whose: str) -> None:
     own, foreign = await make_cast(world), await make_cast(world, "mallory")
     if whose == "nobody":
-        foreign = foreign._replace(**{f: f"{getattr(foreign, f)[:4]}{'0' * 32}" for f in Cast._fields[:6]})
+        foreign = foreign._replace(
+            **{f: f"{getattr(foreign, f)[:4]}{'0' * 32}" for f in Cast._fields if isinstance(getattr(foreign, f), str)}
+        )
     for name, example in CLOSED.items():
         if example.about is None or example.about == "key":
             continue

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kavach_core import Reason
-from kavach_core.capabilities.authorize.policy import Verdict, choose, claims_of, decide, plan
+from kavach_core.capabilities.authorize.policy import Stock, Verdict, choose, decide, plan, rates_of
 from kavach_core.capabilities.delegation import AgentFacts, Edge, Facts
 from kavach_core.capabilities.limits import Window
 from kavach_core.primitives.clock import MINUTE, NEVER, to_micros
@@ -71,11 +71,11 @@ class World:
     def call(self, number: int, request: AccessRequest) -> Verdict:
         """Decide, and take what the decision claims."""
         facts, agent = self.facts(), self.agents[_id(number)]
-        for key in claims_of(plan(agent, request, facts)):
+        for key in rates_of(plan(agent, request, facts)):
             self.windows.setdefault(key, Window("", self.now))
-        verdict = decide(agent, request, facts, self.windows)
-        for claim in verdict.claims:
-            self.windows[claim.key].take()
+        verdict = decide(agent, request, facts, Stock(self.windows, {}))
+        for key in verdict.rates:
+            self.windows[key].take()
         return verdict
 
     def _keep(self, given: Sequence[Any]) -> bytes:
@@ -172,7 +172,7 @@ def test_rates_on_several_links_are_claimed_all_or_not_at_all() -> None:
     world.agent(2)
     world.edge(101, 1, 2, [{**rate, "constraints": {"maxCallsPerHour": 5}}])
     allowed, refused = world.call(2, _ask()), world.call(2, _ask())
-    assert len(allowed.claims) == 2 and refused.claims == ()
+    assert len(allowed.rates) == 2 and refused.rates == ()
     assert refused.reason is Reason.RATE_LIMITED and refused.retry_after == 3600
     assert sorted(window.hour for window in world.windows.values()) == [1, 1]
 
@@ -264,9 +264,8 @@ def test_damaged_data_that_goes_in_circles_lives_nowhere() -> None:
     facts = world.facts()
     assert {facts.agent_end(_id(1)), facts.agent_end(_id(2))} == {Reason.CHAIN_CUT}
     assert facts.path_of(_id(101)) is None
-    assert (
-        choose(world.agents[_id(1)], plan(world.agents[_id(1)], _ask(), facts), facts, {}).reason is Reason.NOT_GRANTED
-    )
+    agent = world.agents[_id(1)]
+    assert choose(agent, plan(agent, _ask(), facts), facts, Stock({}, {})).reason is Reason.NOT_GRANTED
 
 
 def test_an_unreadable_constraint_denies() -> None:

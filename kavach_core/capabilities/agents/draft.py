@@ -121,14 +121,6 @@ def make_changes(
     return Changes(columns=columns, permissions=kept)
 
 
-def agent_type(value: AgentType | str) -> AgentType:
-    """The agent type of that name. Raises `InvalidInput`."""
-    try:
-        return AgentType(value)
-    except ValueError:
-        raise InvalidInput("type is autonomous, delegated or service.", field="type") from None
-
-
 def _name(name: str) -> str:
     return require_name(name, field="name", longest=_LONGEST_NAME)
 

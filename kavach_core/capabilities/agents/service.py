@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Final
 
 from kavach_core.capabilities.agents import queries
-from kavach_core.capabilities.agents.draft import Changes, Draft, agent_type, make_changes, make_draft
+from kavach_core.capabilities.agents.draft import Changes, Draft, make_changes, make_draft
 from kavach_core.capabilities.agents.model import UNSET, Agent, AgentStatus, DelegatedAgent, RotatedAgent, Unset
 from kavach_core.capabilities.agents.queries import AgentFilter, AgentRow
 from kavach_core.capabilities.authorize import Authorizer
 from kavach_core.capabilities.delegation import Delegations, Terms, load_facts, require_live
 from kavach_core.capabilities.delegation.service import make_terms
 from kavach_core.capabilities.events import announce
-from kavach_core.capabilities.owners import Owner
+from kavach_core.capabilities.owners import OwnerRow
 from kavach_core.capabilities.owners import queries as owners
 from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.capabilities.permission_sets import PermissionSets
@@ -28,6 +28,7 @@ from kavach_core.errors import (
     OwnerSuspended,
 )
 from kavach_core.primitives import clock, ids, tokens
+from kavach_core.primitives.choice import one_of
 from kavach_core.primitives.duration import Duration
 from kavach_core.primitives.page import Page, PageRequest
 from kavach_core.primitives.permissions import Permission, PermissionLike, PermissionSet, covers, uncovered
@@ -74,7 +75,7 @@ class Agents:
         Raises `InvalidInput`, `GrantNotAllowed`, `OwnerSuspended`, and `LimitReached` at the owner's limit of live
         agents, which cannot be raced past.
         """
-        kind = agent_type(type)
+        kind = one_of(AgentType, type, "type")
         if kind is AgentType.DELEGATED:
             raise InvalidInput("Agents of type delegated are made by delegating.", field="type")
         draft = make_draft(
@@ -100,8 +101,8 @@ class Agents:
         """Return matching agents, newest first, with the total up to 10,000. Raises `InvalidInput`."""
         wanted = AgentFilter(
             owner_id=None if owner_id is None else require_owner_id(owner_id),
-            status=None if status is None else _agent_status(status),
-            type=None if type is None else agent_type(type),
+            status=None if status is None else one_of(AgentStatus, status, "status"),
+            type=None if type is None else one_of(AgentType, type, "type"),
         )
         return await self._store.read(self._list, wanted, PageRequest(limit=limit, offset=offset))
 
@@ -171,7 +172,7 @@ class Agents:
         token = await self._insert(tx, row, draft)
         return Agent(**queries.public_fields(row, draft.permissions, tx.now), token=token)
 
-    async def _make_room(self, tx: Transaction, owner: Owner) -> None:
+    async def _make_room(self, tx: Transaction, owner: OwnerRow) -> None:
         """See that an owner may have one more agent; the lock that is held on them keeps the count true."""
         if owner.suspended:
             raise OwnerSuspended("The owner is suspended.")
@@ -301,13 +302,6 @@ def _require(row: AgentRow | None) -> AgentRow:
     if row is None:
         raise NotFound("There is no such agent.")
     return row
-
-
-def _agent_status(value: AgentStatus | str) -> AgentStatus:
-    try:
-        return AgentStatus(value)
-    except ValueError:
-        raise InvalidInput("status is active, revoked or expired.", field="status") from None
 
 
 def _shorter(first: int | None, second: int | None) -> int | None:

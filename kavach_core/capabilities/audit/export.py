@@ -35,6 +35,8 @@ CSV_COLUMNS: Final = (
     "clientAddress",
     "userAgent",
     "requestId",
+    "approvalId",
+    "settles",
 )
 #: What spreadsheets take for the beginning of a formula, the wide forms of East Asian keyboards too.
 _FORMULA_STARTS: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
@@ -67,6 +69,8 @@ def to_wire(entry: AuditEntry) -> dict[str, object]:
         "clientAddress": entry.address,
         "userAgent": entry.user_agent,
         "requestId": entry.request_id,
+        "approvalId": entry.approval_id,
+        "settles": entry.settles,
     }
 
 

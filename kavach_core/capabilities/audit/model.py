@@ -24,9 +24,9 @@ class Result(StrEnum):
     @classmethod
     def of(cls, reason: Reason) -> Result:
         """The result a reason stands for."""
-        if reason is Reason.ALLOWED:
+        if reason in (Reason.ALLOWED, Reason.SETTLED):
             return cls.ALLOWED
-        limited = reason in (Reason.RATE_LIMITED, Reason.TOO_MANY_REFUSALS)
+        limited = reason in (Reason.RATE_LIMITED, Reason.BUDGET_EXCEEDED, Reason.TOO_MANY_REFUSALS)
         return cls.RATE_LIMITED if limited else cls.DENIED
 
 
@@ -54,6 +54,8 @@ class Record(NamedTuple):
     address: str | None
     user_agent: str | None
     request_id: str | None
+    approval_id: bytes | None = None
+    settles: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ class AuditEntry:
     #: The permission that allowed it, as it was then; None for a denial.
     grant: Permission | None
     dry_run: bool
-    #: 1, or how many refused calls this row stands for.
+    #: 1, how many refused calls this row stands for, or 0 if it corrects the cost of one that was recorded before.
     calls: int
     #: From the arrival of the call to its decision, in microseconds.
     duration: int
@@ -97,6 +99,10 @@ class AuditEntry:
     address: str | None
     user_agent: str | None
     request_id: str | None
+    #: The approval the call used, or the one it has to wait for.
+    approval_id: str | None = None
+    #: The decision whose cost this row corrects, if it is no decision itself. `cost` is then the difference.
+    settles: str | None = None
 
     @property
     def allowed(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
 from kavach_core.capabilities.audit.model import AuditEntry, AuditFilter, Record, Result, path_digests, read_path
@@ -22,6 +22,7 @@ _INSERT: Final = (
     f"values ({', '.join(f'${position}' for position in range(1, len(Record._fields) + 2))})"
 )
 _SELECT: Final = f"select {_COLUMNS} from kavach_audit where "
+_BY_ID: Final = f"{_SELECT}project_id = $1 and id = $2"
 _NEWEST: Final = "select id from kavach_audit where project_id = $1 order by id desc limit 1"
 _PRUNE: Final = """
 delete from kavach_audit where project_id = $1 and id in (
@@ -32,6 +33,11 @@ delete from kavach_audit where project_id = $1 and id in (
 async def insert(tx: Transaction, project: str, records: Sequence[Record]) -> None:
     """Append the records, all or none."""
     await tx.execute_each(_INSERT, [(project, *record) for record in records])
+
+
+async def records(tx: Transaction, project: str, audit_ids: Iterable[bytes]) -> list[Record]:
+    """Return these rows as they were written, in no promised order."""
+    return [_record(row) for row in await tx.fetch_each(_BY_ID, [(project, audit_id) for audit_id in audit_ids])]
 
 
 async def newest_first(
@@ -103,10 +109,14 @@ def _where(project: str, wanted: AuditFilter) -> tuple[str, list[Value]]:
 
 
 async def _entries(tx: Transaction, sets: PermissionSets, rows: Sequence[Row]) -> list[AuditEntry]:
-    records = [Record(*cast("tuple[object, ...]", tuple(row))) for row in rows]  # type: ignore[arg-type]
-    digests = {digest for record in records for digest in path_digests(record.path)}
+    found = [_record(row) for row in rows]
+    digests = {digest for record in found for digest in path_digests(record.path)}
     loaded = await sets.load(tx, digests)
-    return [_entry(record, loaded) for record in records]
+    return [_entry(record, loaded) for record in found]
+
+
+def _record(row: Row) -> Record:
+    return Record._make(tuple(row))
 
 
 def _entry(record: Record, sets: dict[bytes, PermissionSet]) -> AuditEntry:
@@ -132,4 +142,6 @@ def _entry(record: Record, sets: dict[bytes, PermissionSet]) -> AuditEntry:
         address=record.address,
         user_agent=record.user_agent,
         request_id=record.request_id,
+        approval_id=ids.APPROVAL.optional(record.approval_id),
+        settles=ids.AUDIT.optional(record.settles),
     )

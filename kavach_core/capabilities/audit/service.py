@@ -11,6 +11,7 @@ from kavach_core.capabilities.audit.model import AuditEntry, AuditFilter, Result
 from kavach_core.capabilities.permission_sets import PermissionSets
 from kavach_core.errors import InvalidInput, NotFound
 from kavach_core.primitives import clock, ids
+from kavach_core.primitives.choice import one_of
 from kavach_core.primitives.page import Page, PageRequest
 from kavach_core.primitives.text import require_clean
 from kavach_core.runtime import Runtime
@@ -148,17 +149,10 @@ def make_filter(**wanted: Unpack[Wanted]) -> AuditFilter:
         since=_optional(wanted.get("since"), lambda moment: clock.to_micros(moment, field="since")),
         until=_optional(wanted.get("until"), lambda moment: clock.to_micros(moment, field="until")),
         actions=tuple(require_clean(action, field="actions") for action in actions),
-        result=_optional(wanted.get("result"), _result),
+        result=_optional(wanted.get("result"), lambda text: one_of(Result, text, "result")),
         before=_optional(wanted.get("before"), lambda text: ids.AUDIT.mark(text, field="before")),
     )
 
 
 def _optional(value: T | None, convert: Callable[[T], U]) -> U | None:
     return None if value is None else convert(value)
-
-
-def _result(value: Result | str) -> Result:
-    try:
-        return Result(value)
-    except ValueError:
-        raise InvalidInput("result is allowed, denied or rate_limited.", field="result") from None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from kavach_core.capabilities.authorize.model import Explanation, LookedAt
 from kavach_core.capabilities.authorize.policy import Candidate, Plan, Stopped, Verdict
-from kavach_core.capabilities.delegation import Path
+from kavach_core.capabilities.delegation import AgentFacts, Link, Path
 from kavach_core.primitives import ids
 from kavach_core.primitives.permissions import AccessRequest
 from kavach_core.primitives.reasons import Reason
@@ -21,8 +22,14 @@ _REMEDIES: Final = {
     Reason.ARGUMENT_NOT_ALLOWED: "Call with arguments that match the patterns of the permission, all of them as text.",
     Reason.OUTSIDE_TIME_WINDOW: "Call within the time window of the permission (UTC).",
     Reason.ADDRESS_NOT_ALLOWED: "Call from an address on the permission's list.",
-    Reason.APPROVAL_REQUIRED: "Have the owner drop requireApproval, or grant a permission without it.",
+    Reason.OWNER_NOT_PERMITTED: "Let the human have this permission themselves: owners.set_permissions.",
+    Reason.APPROVAL_REQUIRED: "Have a human approve this very call, or grant a permission without requireApproval.",
+    Reason.APPROVAL_DENIED: "Wait until the refusal expires and ask again, or call with other arguments.",
+    Reason.TOO_MANY_APPROVALS: "Have a human answer what waits already.",
+    Reason.TOO_LARGE_TO_APPROVE: "Call with arguments short enough to be shown, or grant without requireApproval.",
     Reason.RATE_LIMITED: "Wait until the hour's calls are fewer, or raise maxCallsPerHour where it stopped.",
+    Reason.BUDGET_EXCEEDED: "Wait for the next window of the budget, or raise it.",
+    Reason.PROJECT_SUSPENDED: "Resume the project.",
     Reason.TOKEN_ROTATED: "Use the newest token.",
     Reason.AGENT_REVOKED: "Create a new agent: revoked is final.",
     Reason.AGENT_EXPIRED: "Create a new agent: expired is final.",
@@ -31,33 +38,46 @@ _REMEDIES: Final = {
 }
 
 
-def explain(plan: Plan | None, verdict: Verdict | None, reason: Reason, request: AccessRequest | None) -> Explanation:
+def explain(
+    agent: AgentFacts | None, plan: Plan | None, verdict: Verdict | None, reason: Reason, request: AccessRequest | None
+) -> Explanation:
     """Build the explanation of one decision from what deciding it left behind."""
-    stopped = [] if plan is None or request is None else [_stopped(each, request) for each in plan.stopped]
-    open_ = [] if plan is None else [_candidate(each, verdict) for each in plan.candidates]
-    looked_at = (*open_, *stopped)
+    looked_at: list[LookedAt] = []
+    if agent is not None and plan is not None and request is not None:
+        # After the first that passes no other is tried.
+        tried = zip(plan.candidates, () if verdict is None else _tried(verdict), strict=False)
+        looked_at += [_candidate(agent, candidate, outcome) for candidate, outcome in tried]
+        looked_at += [_stopped(agent, each, request) for each in plan.stopped]
     closest = next((each for each in looked_at if each.code is reason), None)
-    return Explanation(looked_at=looked_at, closest=closest, would_pass=_REMEDIES.get(reason, reason.sentence))
+    return Explanation(looked_at=tuple(looked_at), closest=closest, would_pass=_REMEDIES.get(reason, reason.sentence))
 
 
-def _stopped(stop: Stopped, request: AccessRequest) -> LookedAt:
-    link = stop.path[stop.link]
+def _tried(verdict: Verdict) -> Sequence[Verdict]:
+    return (*verdict.tried, verdict) if verdict.reason is Reason.ALLOWED else verdict.tried
+
+
+def _candidate(agent: AgentFacts, candidate: Candidate, outcome: Verdict) -> LookedAt:
+    link, permissions = outcome.stopped or (None, candidate.choices[len(candidate.path) - 1])
+    return LookedAt(
+        source=_source(candidate.path),
+        code=outcome.reason,
+        stopped_at=None if link is None else _place(agent, candidate.path, link),
+        permissions=tuple(permissions),
+    )
+
+
+def _stopped(agent: AgentFacts, stop: Stopped, request: AccessRequest) -> LookedAt:
     return LookedAt(
         source=_source(stop.path),
         code=stop.reason,
-        stopped_at=ids.AGENT.text(link.agent_id),
-        permissions=tuple(link.permissions.matching(request)),
+        stopped_at=_place(agent, stop.path, stop.link),
+        permissions=tuple(stop.link.permissions.matching(request)),
     )
 
 
-def _candidate(candidate: Candidate, verdict: Verdict | None) -> LookedAt:
-    used = verdict is not None and verdict.reason is Reason.ALLOWED and verdict.path == candidate.path
-    return LookedAt(
-        source=_source(candidate.path),
-        code=Reason.ALLOWED if used else Reason.RATE_LIMITED,
-        stopped_at=None,
-        permissions=tuple(candidate.choices[-1]),
-    )
+def _place(agent: AgentFacts, path: Path, link: Link) -> str:
+    """The agent at a link of the path, or the owner whose rights are no part of it."""
+    return ids.AGENT.text(link.agent_id) if link in path else agent.owner_id
 
 
 def _source(path: Path) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kavach_core.primitives.permissions import AccessRequest, Permission
+from kavach_core.capabilities.approvals.model import bind
+from kavach_core.primitives import ids
+from kavach_core.primitives.permissions import AccessRequest, Permission, PermissionSet
 from kavach_core.primitives.principal import AgentIdentity
 from kavach_core.primitives.reasons import Reason
 
@@ -28,7 +30,7 @@ class LookedAt:
 
     source: str
     code: Reason
-    #: The agent at whose link it stopped; None if it passed.
+    #: The agent at whose link it stopped, or the owner at whose own rights it did; None if it passed all of them.
     stopped_at: str | None
     #: The permissions of that link that mean this action and resource.
     permissions: tuple[Permission, ...]
@@ -52,8 +54,12 @@ class Decision:
     audit_id: str | None
     #: The permission that allowed it, as held by the acting agent.
     grant: Permission | None = None
-    #: Whole seconds until a rate lets one more call through.
+    #: Whole seconds until a rate or budget may let one more call through.
     retry_after: int | None = None
+    #: The approval it used, or the one that waits for an answer.
+    approval_id: str | None = None
+    #: Budgets that are exceeded and only warn.
+    warnings: tuple[str, ...] = ()
     #: Who acted; None if that is not known.
     identity: AgentIdentity | None = field(default=None, repr=False)
     #: Only for a dry run.
@@ -76,6 +82,19 @@ class Origin(NamedTuple):
     request_id: str | None
 
 
+class Rights(NamedTuple):
+    """What the app's `owner_permissions` said an owner may do."""
+
+    owner_id: str
+    permissions: PermissionSet
+
+
+class OwnerUnknown(NamedTuple):
+    """In the place of a decision: it needs to be known what this owner may do, which the app has to be asked."""
+
+    owner_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """One call as it waits for its batch: about an agent by credential, by id, or both."""
@@ -86,9 +105,57 @@ class Question:
     request: AccessRequest | None
     arguments: str | None = None
     arguments_hash: bytes | None = None
+    #: The arguments as whoever approves the call sees them: redacted and never cut. None if they are too large for it.
+    shown: str | None = None
+    #: What the call costs at most, in the unit the app has in mind; None if it did not say.
+    cost: int | None = None
+    #: What the app says the human may do; None if it was not asked.
+    rights: Rights | None = None
     origin: Origin
     dry_run: bool = False
     #: Whether many refusals may close the door for a while: over HTTP.
     throttled: bool = False
+    #: Whose turn this takes while many wait: the owner's if they are known, else the credential's own.
+    turn: object = None
     #: When the call arrived, on the process's monotonic clock in nanoseconds.
     arrived: int
+
+    def require_request(self) -> AccessRequest:
+        """What is asked, of a question that asks more than whether the credential holds."""
+        if self.request is None:
+            raise RuntimeError("this question is about a credential alone")
+        return self.request
+
+    def binding(self, agent_id: bytes) -> bytes:
+        """What an approval of this call by this agent is bound to."""
+        request = self.require_request()
+        return bind(agent_id, request.action, request.resource, self.arguments_hash)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settling:
+    """What an allowed call really cost, waiting for its batch."""
+
+    audit_id: bytes
+    actual: int
+    turn: object = None
+    arrived: int
+
+    @property
+    def public_id(self) -> str:
+        """The id of the decision as people know it."""
+        return ids.AUDIT.text(self.audit_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """A cost that was corrected. Its record is committed."""
+
+    #: The row of the correction itself.
+    audit_id: str
+    #: The decision it corrects.
+    settles: str
+    reserved: int
+    actual: int
+    #: Budgets that are exceeded because the call cost more than it had reserved.
+    exceeded: tuple[str, ...] = ()

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from operator import attrgetter
+from typing import Final, Protocol, cast
 
-from kavach_core.capabilities.authorize.model import CallContext, Decision, Origin, Question
+from kavach_core.capabilities.authorize.model import (
+    CallContext,
+    Decision,
+    Origin,
+    OwnerUnknown,
+    Question,
+    Settlement,
+    Settling,
+)
+from kavach_core.capabilities.authorize.remaining import Remaining, remaining
+from kavach_core.capabilities.authorize.rights import KnownOwners, OwnerRights
 from kavach_core.capabilities.authorize.worker import DecisionWorker
+from kavach_core.capabilities.budgets.model import require_amount
 from kavach_core.capabilities.permission_sets import PermissionSets
 from kavach_core.config import plain_name
-from kavach_core.errors import InvalidInput, NotFound, PermissionDenied, RateLimited, Unauthenticated
+from kavach_core.errors import InvalidInput, NotFound, PermissionDenied, RateLimited, StoreUnavailable, Unauthenticated
 from kavach_core.primitives import ids, tokens
+from kavach_core.primitives.clock import SECOND
 from kavach_core.primitives.permissions import AccessRequest
 from kavach_core.primitives.principal import AgentIdentity, Rejected, Verified
 from kavach_core.primitives.reasons import Reason
@@ -20,10 +34,22 @@ from kavach_core.primitives.text import canonical_json, escape, require_shallow
 from kavach_core.primitives.tokens import TokenKind
 from kavach_core.runtime import Runtime
 
+
+class HasId(Protocol):
+    """An agent, or the identity of one."""
+
+    @property
+    def id(self) -> str: ...
+
+
 #: Who a question may be about: an identity, a token, or an agent's id.
 Subject = AgentIdentity | Rejected | str | None
 
+#: Characters of the arguments that are recorded, and that whoever approves a call is shown.
 _KEPT_ARGUMENTS: Final = 4096
+_SHOWN_ARGUMENTS: Final = 65_536
+#: How often an owner may have changed between two looks.
+_MOST_OWNERS: Final = 4
 _REDACTED: Final = "[redacted]"
 _NO_CONTEXT: Final = CallContext()
 
@@ -33,14 +59,24 @@ class Authorizer:
 
     def __init__(self, runtime: Runtime, sets: PermissionSets) -> None:
         config = runtime.config
-        self._worker = DecisionWorker(runtime.project, sets, refused_per_minute=config.refused_per_minute)
-        self._lane = runtime.store.lane(self._worker)
+        self._store = runtime.store
+        self._project = runtime.project
+        self._sets = sets
+        self._worker = DecisionWorker(config, sets)
+        self._lane = runtime.store.lane(
+            self._worker,
+            turn_of=attrgetter("turn"),
+            max_waiting=config.max_waiting,
+            patience=config.answer_within / SECOND,
+        )
         self._redact = config.redact
+        self._rights = None if config.owner_permissions is None else OwnerRights(config.owner_permissions)
+        self._owners = KnownOwners()
 
     async def close(self) -> None:
         """Record what was turned away and has no row yet. Raises `StoreUnavailable`."""
         if self._worker.close():
-            await self._lane.submit(Question(request=None, origin=_NOWHERE, arrived=time.monotonic_ns()))
+            await self._decide(Question(request=None, origin=_NOWHERE, arrived=time.monotonic_ns()))
 
     async def authorize(
         self,
@@ -50,13 +86,18 @@ class Authorizer:
         resource: str,
         arguments: Mapping[str, object] | None = None,
         context: CallContext = _NO_CONTEXT,
+        cost: int | None = None,
         dry_run: bool = False,
     ) -> Decision:
         """Decide whether an agent may do this now, and record it.
 
         `subject` is a verified identity, whose credential is checked again, a token, or an agent id (of a caller who
-        may ask about it). The answer rests on facts read after this call began. A dry run consumes nothing, explains
-        itself, and leaves one row marked so.
+        may ask about it). The answer rests on facts read after this call began. `cost`, in whole units, is reserved in
+        every cost budget on the path: the most the call can cost, which `settle` corrects afterwards. A dry run
+        consumes nothing, explains itself, and leaves one row marked so.
+
+        Where the permission needs a human's approval the decision is denied with `APPROVAL_REQUIRED` and names the
+        approval that was asked for; the same call with the same arguments goes ahead once it is approved.
 
         Never raises for a bad credential: that is a denied decision with its code. Raises `InvalidInput` for a question
         that is not well formed and `StoreUnavailable` when it cannot be answered or recorded.
@@ -71,19 +112,25 @@ class Authorizer:
             return Decision(allowed=False, code=Reason.UNKNOWN_AGENT, audit_id=None)
         if credential is None and agent_id is None:
             return Decision(allowed=False, code=Reason.MALFORMED_CREDENTIAL, audit_id=None)
-        kept, digest = self._keep(arguments)
+        kept, shown, digest = self._keep(arguments)
+        owner_id = self._owners.find(credential or agent_id)
         question = Question(
             credential=credential,
             agent_id=agent_id,
             request=request,
             arguments=kept,
             arguments_hash=digest,
+            shown=shown,
+            cost=None if cost is None else require_amount(cost, "cost"),
             origin=_origin(context),
             dry_run=dry_run,
             throttled=context.over_http,
+            turn=owner_id or credential or agent_id,
             arrived=time.monotonic_ns(),
         )
-        return await self._lane.submit(question)
+        if self._rights is not None and owner_id is not None:
+            question = dataclasses.replace(question, rights=await self._rights.of(owner_id))
+        return await self._decide(question)
 
     async def require_authorized(
         self,
@@ -93,12 +140,15 @@ class Authorizer:
         resource: str,
         arguments: Mapping[str, object] | None = None,
         context: CallContext = _NO_CONTEXT,
+        cost: int | None = None,
     ) -> AgentIdentity:
         """Like `authorize`, but return who acted, with the audit id.
 
         Raises `Unauthenticated`, `PermissionDenied` or `RateLimited`.
         """
-        decision = await self.authorize(subject, action=action, resource=resource, arguments=arguments, context=context)
+        decision = await self.authorize(
+            subject, action=action, resource=resource, arguments=arguments, context=context, cost=cost
+        )
         return require_allowed(decision, action=action, resource=resource)
 
     async def verify(self, token: str | None, *, context: CallContext = _NO_CONTEXT) -> Verified | Rejected:
@@ -109,14 +159,16 @@ class Authorizer:
         _check_context(context)
         if token is None or tokens.kind_of(token) is not TokenKind.AGENT:
             return Rejected(code=Reason.MALFORMED_CREDENTIAL)
+        credential = tokens.digest(token)
         question = Question(
-            credential=tokens.digest(token),
+            credential=credential,
             request=None,
             origin=_origin(context),
             throttled=context.over_http,
+            turn=self._owners.find(credential) or credential,
             arrived=time.monotonic_ns(),
         )
-        decision = await self._lane.submit(question)
+        decision = await self._decide(question)
         if decision.allowed and decision.identity is not None:
             return decision.identity
         return Rejected(code=decision.code, audit_id=decision.audit_id, retry_after=decision.retry_after)
@@ -128,14 +180,58 @@ class Authorizer:
             raise rejection(identity)
         return identity
 
-    def _keep(self, arguments: Mapping[str, object] | None) -> tuple[str | None, bytes | None]:
-        """What is recorded of the arguments: the redacted text if it is short, and a hash of the whole."""
+    async def settle(self, audit_id: str, actual: int) -> Settlement:
+        """Say what an allowed call really cost, in the place of what it reserved, and record it as a row of its own.
+
+        Once for each decision, and within the lease (`settle_within=`). What it cost is counted even if that is more
+        than was reserved, and more than was left: it is spent. A budget whose window is over meanwhile is left alone.
+
+        Raises `InvalidInput`, `NotFound`, `Conflict` for a decision that reserved nothing or is settled, `LeaseEnded`,
+        and `StoreUnavailable`, after which the settlement may or may not be on record.
+        """
+        raw = ids.AUDIT.raw(audit_id, field="auditId")
+        settling = Settling(
+            audit_id=raw, actual=require_amount(actual, "actual"), turn=raw, arrived=time.monotonic_ns()
+        )
+        answer = await self._lane.submit(settling)
+        if not isinstance(answer, Settlement):
+            raise RuntimeError("a settlement was answered with something else")
+        return answer
+
+    async def remaining(self, agent: str | HasId) -> Remaining:
+        """Return what an agent may still spend now, by the best of its grants. Raises `NotFound`."""
+        agent_id = agent if isinstance(agent, str) else agent.id
+        return await self._store.read(remaining, self._project, self._sets, ids.AGENT.raw(agent_id))
+
+    async def _decide(self, question: Question) -> Decision:
+        """Have a question decided.
+
+        If the app has to be asked what the owner may do: whose agent it is only the facts say. Where that is not known
+        here, or turns out to be another, the lane answers with the owner and the question is put again.
+        """
+        for _ in range(_MOST_OWNERS):
+            answer = await self._lane.submit(question)
+            if isinstance(answer, Decision):
+                if answer.identity is not None:
+                    self._owners.learn(question.credential or question.agent_id, answer.identity.owner_id)
+                return answer
+            if self._rights is None or not isinstance(answer, OwnerUnknown):
+                raise RuntimeError("a question was answered with something else")
+            question = dataclasses.replace(question, rights=await self._rights.of(answer.owner_id))
+        raise StoreUnavailable("The agent has a new owner each time it is looked at.")
+
+    def _keep(self, arguments: Mapping[str, object] | None) -> tuple[str | None, str | None, bytes | None]:
+        """What is recorded of the arguments, what a human is shown of them, and a hash of the whole.
+
+        Both are redacted; the record only has them if they are short, and the human if they are not very long.
+        """
         if arguments is None:
-            return None, None
+            return None, None, None
         require_shallow(arguments, field="arguments")
         digest = hashlib.sha256(canonical_json(arguments).encode()).digest()
-        kept = canonical_json(_redacted(arguments, self._redact))
-        return (kept if len(kept) <= _KEPT_ARGUMENTS else canonical_json({"[omitted]": f"{len(kept)} bytes"})), digest
+        text = canonical_json(_redacted(arguments, self._redact))
+        kept = text if len(text) <= _KEPT_ARGUMENTS else canonical_json({"[omitted]": f"{len(text)} bytes"})
+        return kept, text if len(text) <= _SHOWN_ARGUMENTS else None, digest
 
 
 def require_allowed(decision: Decision, *, action: str, resource: str) -> AgentIdentity:
@@ -146,10 +242,14 @@ def require_allowed(decision: Decision, *, action: str, resource: str) -> AgentI
         rejected = Rejected(code=decision.code, audit_id=decision.audit_id, retry_after=decision.retry_after)
         raise rejection(rejected)
     details = {"action": action, "resource": resource}
+    if decision.approval_id is not None:
+        details["approvalId"] = decision.approval_id
     if decision.retry_after is not None:
         if decision.audit_id:
             details["auditId"] = decision.audit_id
-        raise RateLimited(decision.reason, retry_after=decision.retry_after, details=details)
+        raise RateLimited(
+            decision.reason, reason=decision.code.value, retry_after=decision.retry_after, details=details
+        )
     raise PermissionDenied(decision.reason, reason=decision.code.value, audit_id=decision.audit_id, details=details)
 
 

@@ -13,8 +13,6 @@ from kavach_core.capabilities.delegation import Facts
 from kavach_core.primitives.clock import MINUTE
 from kavach_core.store import Transaction
 
-# In id order, before anything else of this batch changes agents: two batches cannot wait for each other.
-_LOCK: Final = "update kavach_agents set closed_until = closed_until where project_id = $1 and id = $2"
 _CLOSE_AGENT: Final = "update kavach_agents set closed_until = $3 where project_id = $1 and id = $2"
 _CLOSE_TOKEN: Final = "update kavach_agent_tokens set closed_until = $3 where project_id = $1 and token_hash = $2"
 
@@ -45,12 +43,10 @@ def is_closed(caller: Refused, facts: Facts) -> bool:
     return until is not None and facts.now < until
 
 
-async def close(tx: Transaction, project: str, callers: Iterable[Refused], also_changed: Iterable[bytes]) -> None:
-    """Turn callers away until the current minute ends. `also_changed` are agents this transaction changes later."""
+async def close(tx: Transaction, project: str, callers: Iterable[Refused]) -> None:
+    """Turn callers away until the current minute ends. Their agents are locked."""
     until = (tx.now // MINUTE + 1) * MINUTE
     closing = sorted(set(callers), key=lambda caller: caller.counted)
-    changed = {caller.agent_id for caller in closing}.union(also_changed)
-    await tx.execute_each(_LOCK, [(project, agent_id) for agent_id in sorted(changed)])
     agents = [(project, caller.agent_id, until) for caller in closing if caller.token is None]
     tokens = [(project, caller.token, until) for caller in closing if caller.token is not None]
     for statement, rows in ((_CLOSE_AGENT, agents), (_CLOSE_TOKEN, tokens)):

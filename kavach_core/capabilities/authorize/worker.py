@@ -8,31 +8,30 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
-from typing import Final
 
 from kavach_core.capabilities.audit import Record
 from kavach_core.capabilities.audit import queries as audit
-from kavach_core.capabilities.authorize.model import Decision, Question
-from kavach_core.capabilities.authorize.outcome import Outcome, turned_away_record
-from kavach_core.capabilities.authorize.policy import choose, claims_of, plan
-from kavach_core.capabilities.authorize.throttle import Refused, Throttle, close, is_closed
+from kavach_core.capabilities.authorize import effects
+from kavach_core.capabilities.authorize.asking import ask_humans
+from kavach_core.capabilities.authorize.claims import Claims
+from kavach_core.capabilities.authorize.model import Decision, OwnerUnknown, Question, Settlement, Settling
+from kavach_core.capabilities.authorize.outcome import Outcome, Settled, turned_away_record
+from kavach_core.capabilities.authorize.policy import plan
+from kavach_core.capabilities.authorize.throttle import Refused, Throttle, is_closed
 from kavach_core.capabilities.delegation import AgentFacts, Facts, load_facts
 from kavach_core.capabilities.limits import Window, keys
 from kavach_core.capabilities.limits import queries as limits
 from kavach_core.capabilities.limits.model import minute_ends_in
 from kavach_core.capabilities.permission_sets import PermissionSets
-from kavach_core.primitives.clock import SECOND, idle_from
+from kavach_core.config import Config
+from kavach_core.errors import Conflict, NotFound
 from kavach_core.primitives.reasons import Reason
 from kavach_core.store import Transaction
 
-# Not if the `ttl` was changed after the facts were read: what was computed with the old one could come too late.
-_USED: Final = """
-update kavach_agents set last_used_at = $3, idle_at = $4
-where project_id = $1 and id = $2 and (last_used_at is null or last_used_at < $3) and coalesce(ttl, -1) = $5
-"""
+Asked = Question | Settling
+Answer = Decision | OwnerUnknown | Settlement | NotFound | Conflict
 
 
 @dataclass(slots=True)
@@ -49,10 +48,11 @@ class _Written:
 class DecisionWorker:
     """Decides and records batches for one project. One per Kavach; one writer of the audit."""
 
-    def __init__(self, project: str, sets: PermissionSets, *, refused_per_minute: int | None) -> None:
-        self._project = project
+    def __init__(self, config: Config, sets: PermissionSets) -> None:
+        self._config = config
+        self._project = config.project
         self._sets = sets
-        self._throttle = Throttle(refused_per_minute)
+        self._throttle = Throttle(config.refused_per_minute)
         self._writer = uuid.uuid4().bytes
         self._sequence = 0
         self._written = _Written()
@@ -62,20 +62,24 @@ class DecisionWorker:
         self._throttle.closing = True
         return bool(self._throttle.agents)
 
-    async def run(self, tx: Transaction, questions: Sequence[Question]) -> Sequence[Decision]:
+    async def run(self, tx: Transaction, questions: Sequence[Asked]) -> Sequence[Answer]:
         """Answer every question, in arrival order, on facts read in this transaction."""
         facts = await self._load(tx, questions)
         self._written = _Written(now=facts.now)
-        outcomes = [self._look(question, facts) for question in questions]
-        await self._decide(tx, outcomes, facts)
-        await self._count(tx, outcomes)
         records = self._overdue(tx, facts)
-        records += self._records(tx, outcomes, facts, first=self._sequence + len(records))
-        self._written.rows = len(records)
-        if records:
-            await audit.insert(tx, self._project, records)
-        await self._touch_agents(tx, outcomes, facts)
-        return [outcome.to_decision(facts) for outcome in outcomes]
+        looked_at = [self._look(question, facts) for question in questions]
+        outcomes = [each for each in looked_at if isinstance(each, Outcome)]
+        claims = Claims(facts, settle_within=self._config.settle_within, fall_back=self._config.unsettled == "release")
+        await claims.lock(tx, self._project, outcomes, [each for each in looked_at if isinstance(each, Settling)])
+        done = [self._decide(tx, each, claims) for each in looked_at]
+        await claims.write(tx, self._project)
+        await self._count(tx, outcomes)
+        await ask_humans(
+            tx, self._project, outcomes, expired=claims.expired_approvals, lifetime=self._config.approval_lifetime
+        )
+        await self._record(tx, records, done, facts)
+        await self._change(tx, outcomes, claims, facts)
+        return [_answer(each, facts) for each in done]
 
     def committed(self) -> None:
         """The last batch is durable: its numbers are taken, its refusals remembered."""
@@ -87,14 +91,31 @@ class DecisionWorker:
         """Nobody knows whether the last batch is durable: leave its numbers alone and go on as another writer."""
         self._writer, self._sequence = uuid.uuid4().bytes, 0
 
-    async def _load(self, tx: Transaction, questions: Sequence[Question]) -> Facts:
-        tokens = [question.credential for question in questions if question.credential is not None]
-        agents = [question.agent_id for question in questions if question.agent_id is not None]
+    async def _load(self, tx: Transaction, questions: Sequence[Asked]) -> Facts:
+        asked = [question for question in questions if isinstance(question, Question)]
+        tokens = [question.credential for question in asked if question.credential is not None]
+        agents = [question.agent_id for question in asked if question.agent_id is not None]
         agents += self._throttle.agents
         return await load_facts(tx, self._project, self._sets, tokens=tokens, agents=agents)
 
-    def _look(self, question: Question, facts: Facts) -> Outcome:
+    def _overdue(self, tx: Transaction, facts: Facts) -> list[Record]:
+        """One row for each caller whose minute of being turned away is over."""
+        records: list[Record] = []
+        for caller, calls in self._throttle.ended(facts.now):
+            agent = facts.agents.get(caller.agent_id)
+            if agent is None:
+                continue
+            self._written.told.append(caller)
+            place = self._sequence + len(records)
+            records.append(
+                turned_away_record(agent, facts, calls, record_id=tx.new_id(), writer=self._writer, sequence=place)
+            )
+        return records
+
+    def _look(self, question: Asked, facts: Facts) -> Outcome | Settling:
         """The stateless part: who is meant, do they live, and what do their grants say?"""
+        if isinstance(question, Settling):
+            return question
         agent, reason = _identify(question, facts)
         if agent is not None and question.throttled:
             caller = _caller(question, agent, reason)
@@ -103,24 +124,31 @@ class DecisionWorker:
                 return Outcome(question, agent, Reason.TOO_MANY_REFUSALS, retry_after=minute_ends_in(facts.now))
         if reason is not None or agent is None or question.request is None:
             return Outcome(question, agent, reason or Reason.ALLOWED)
-        return Outcome(question, agent, Reason.ALLOWED, plan=plan(agent, question.request, facts))
+        return self._plan(question, agent, facts)
 
-    async def _decide(self, tx: Transaction, outcomes: Sequence[Outcome], facts: Facts) -> None:
-        """The counted part, in arrival order: rates are locked together, taken in memory and written back once."""
-        wanted = {key for outcome in outcomes if outcome.plan is not None for key in claims_of(outcome.plan)}
-        windows = await limits.lock(tx, self._project, wanted) if wanted else {}
-        taken: dict[bytes, Window] = {}
-        for outcome in outcomes:
-            if outcome.plan is None or outcome.agent is None:
-                continue
-            verdict = choose(outcome.agent, outcome.plan, facts, windows)
-            outcome.verdict, outcome.reason, outcome.retry_after = verdict, verdict.reason, verdict.retry_after
-            if outcome.consumes:
-                for claim in verdict.claims:
-                    windows[claim.key].take()
-                    taken[claim.key] = windows[claim.key]
-        if taken:
-            await limits.write(tx, self._project, taken)
+    def _plan(self, question: Question, agent: AgentFacts, facts: Facts) -> Outcome:
+        rights = question.rights
+        if self._config.owner_permissions is not None and (rights is None or rights.owner_id != agent.owner_id):
+            return Outcome(question, agent, Reason.OWNER_NOT_PERMITTED, needs_rights_of=agent.owner_id)
+        made = plan(agent, question.require_request(), facts, None if rights is None else rights.permissions)
+        binding = question.binding(agent.id) if made.asks_for_approval else None
+        return Outcome(question, agent, Reason.ALLOWED, plan=made, binding=binding)
+
+    def _decide(
+        self, tx: Transaction, asked: Outcome | Settling, claims: Claims
+    ) -> Outcome | Settled | NotFound | Conflict:
+        """The counted part. What a call takes is gone for those after it in the same batch."""
+        if isinstance(asked, Settling):
+            try:
+                return claims.settle(asked, tx.new_id())
+            except (NotFound, Conflict) as error:
+                return error
+        if asked.is_recorded:
+            asked.record_id = tx.new_id()
+        if asked.plan is not None:
+            asked.settle(claims.choose(asked))
+            claims.take(asked)
+        return asked
 
     async def _count(self, tx: Transaction, outcomes: Sequence[Outcome]) -> None:
         """Count refusals per agent, turning away those past the limit, and credentials of nobody per address."""
@@ -157,43 +185,43 @@ class DecisionWorker:
         if window.minute >= limit:
             self._written.closed.add(caller)
 
-    def _overdue(self, tx: Transaction, facts: Facts) -> list[Record]:
-        """One row for each caller whose minute of being turned away is over."""
-        records: list[Record] = []
-        for caller, calls in self._throttle.ended(facts.now):
-            agent = facts.agents.get(caller.agent_id)
-            if agent is None:
-                continue
-            self._written.told.append(caller)
+    async def _record(
+        self,
+        tx: Transaction,
+        records: list[Record],
+        done: Sequence[Outcome | Settled | NotFound | Conflict],
+        facts: Facts,
+    ) -> None:
+        """Append one row for each decision about a known agent and each settlement, behind those that were overdue."""
+        for each in done:
             place = self._sequence + len(records)
-            records.append(
-                turned_away_record(agent, facts, calls, record_id=tx.new_id(), writer=self._writer, sequence=place)
-            )
-        return records
+            if isinstance(each, Settled):
+                records.append(each.to_record(writer=self._writer, sequence=place))
+            elif isinstance(each, Outcome) and each.is_recorded:
+                records.append(each.to_record(facts, writer=self._writer, sequence=place))
+        self._written.rows = len(records)
+        if records:
+            await audit.insert(tx, self._project, records)
 
-    def _records(self, tx: Transaction, outcomes: Iterable[Outcome], facts: Facts, *, first: int) -> Iterator[Record]:
-        sequence = count(first)
-        for outcome in outcomes:
-            if outcome.is_recorded:
-                outcome.record_id = tx.new_id()
-                yield outcome.to_record(facts, writer=self._writer, sequence=next(sequence))
-
-    async def _touch_agents(self, tx: Transaction, outcomes: Iterable[Outcome], facts: Facts) -> None:
-        """An allowed call is a use by every agent on its path; one refusal too many closes the door."""
-        now = facts.now
+    async def _change(self, tx: Transaction, outcomes: Sequence[Outcome], claims: Claims, facts: Facts) -> None:
+        """An allowed call is a use by every agent on its path; one refusal too many closes the door; budgets end."""
+        if claims.exceeded:
+            await effects.tell_exceeded(tx, self._project, claims.exceeded)
+        if claims.ending:
+            await effects.end(tx, self._project, facts, claims.ending.values())
         used = {
             link.agent_id
             for outcome in outcomes
             if outcome.consumes and outcome.verdict is not None
             for link in outcome.verdict.path
-            if _is_due(facts.agents[link.agent_id], now)
         }
-        if self._written.closed:
-            await close(tx, self._project, self._written.closed, also_changed=used)
-        if used:
-            ttls = [(agent_id, facts.agents[agent_id].ttl) for agent_id in sorted(used)]
-            slid = [(self._project, each, now, idle_from(now, ttl), -1 if ttl is None else ttl) for each, ttl in ttls]
-            await tx.execute_each(_USED, slid)
+        await effects.change(tx, self._project, facts, used=used, closing=self._written.closed)
+
+
+def _answer(done: Outcome | Settled | NotFound | Conflict, facts: Facts) -> Answer:
+    if isinstance(done, Outcome):
+        return done.to_answer(facts)
+    return done.to_settlement() if isinstance(done, Settled) else done
 
 
 def _identify(question: Question, facts: Facts) -> tuple[AgentFacts | None, Reason | None]:
@@ -213,9 +241,3 @@ def _identify(question: Question, facts: Facts) -> tuple[AgentFacts | None, Reas
 def _caller(question: Question, agent: AgentFacts, reason: Reason | None) -> Refused:
     """Whom a refusal counts against: the agent, but for a token it no longer has that token alone."""
     return Refused(agent.id, question.credential if reason is Reason.TOKEN_ROTATED else None)
-
-
-def _is_due(agent: AgentFacts, now: int) -> bool:
-    """Whether the time of last use is written again: at most once a second, or 20 times per `ttl`."""
-    pause = SECOND if agent.ttl is None else max(SECOND, agent.ttl // 20)
-    return agent.last_used_at is None or now - agent.last_used_at >= pause

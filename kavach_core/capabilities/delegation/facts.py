@@ -7,8 +7,9 @@ for one moment, the `now` they were made with.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from kavach_core.capabilities.budgets.model import Holder
 from kavach_core.primitives.permissions import PermissionSet
 from kavach_core.primitives.reasons import Reason
 
@@ -29,6 +30,11 @@ class AgentFacts(NamedTuple):
     revoked_at: int | None
     suspended_at: int | None
     closed_until: int | None = None
+    #: What its owner may do, where something is said about that.
+    owner_permissions: bytes | None = None
+    #: How many budgets hang on it, and on its owner.
+    budgets: int = 0
+    owner_budgets: int | None = None
 
 
 class Edge(NamedTuple):
@@ -43,6 +49,14 @@ class Edge(NamedTuple):
     permissions: bytes
     expires_at: int
     revoked_at: int | None
+    budgets: int = 0
+
+
+class ProjectFacts(NamedTuple):
+    """What is said about the project as a whole, in the order the loaders select."""
+
+    suspended_at: int | None = None
+    budgets: int = 0
 
 
 class Credential(NamedTuple):
@@ -70,6 +84,9 @@ class Link(NamedTuple):
 Path = tuple[Link, ...]
 
 
+_NOTHING_SAID: Final = ProjectFacts()
+
+
 class Facts:
     """Everything loaded for a batch."""
 
@@ -81,18 +98,35 @@ class Facts:
         edges: Mapping[bytes, Edge],
         credentials: Mapping[bytes, Credential],
         sets: Mapping[bytes, PermissionSet],
+        project: ProjectFacts = _NOTHING_SAID,
     ) -> None:
         self.now = now
+        self.project = project
         self.agents = agents
         self.edges = edges
         self.credentials = credentials
         self.sets = sets
+        #: Whether any budget hangs on anything here. Mostly none does, and nobody has to look for them.
+        self.any_budgets = (
+            project.budgets > 0
+            or any(agent.budgets or agent.owner_budgets for agent in agents.values())
+            or any(edge.budgets for edge in edges.values())
+        )
         self._held: dict[bytes, list[Edge]] = {}
         for edge in sorted(edges.values()):
             self._held.setdefault(edge.to_agent, []).append(edge)
         self._agent_ends: dict[bytes, Reason | None] = {}
         self._edge_ends: dict[bytes, bool] = {}
         self._paths: dict[bytes, Path | None] = {}
+
+    def budgets_by_holder(self) -> dict[bytes, int]:
+        """How many budgets hang on what was loaded, by what they hang on, where there are any."""
+        noted = {Holder.project().raw: self.project.budgets}
+        for agent in self.agents.values():
+            noted[Holder.agent(agent.id).raw] = agent.budgets
+            noted[Holder.owner(agent.owner_id).raw] = agent.owner_budgets or 0
+        noted.update((Holder.delegation(edge.id).raw, edge.budgets) for edge in self.edges.values())
+        return noted
 
     def agent_end(self, agent_id: bytes) -> Reason | None:
         """Why the agent is not live, or None. The one liveness check: verify, the guard and authorize share it."""
@@ -114,6 +148,8 @@ class Facts:
             return Reason.AGENT_IDLE
         if agent.suspended_at is not None:
             return Reason.OWNER_SUSPENDED
+        if self.project.suspended_at is not None:
+            return Reason.PROJECT_SUSPENDED
         if agent.founding_id is not None and not self.edge_lives(agent.founding_id):
             return Reason.CHAIN_CUT
         return None

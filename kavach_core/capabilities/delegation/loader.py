@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, cast
 
-from kavach_core.capabilities.delegation.facts import AgentFacts, Credential, Edge, Facts
+from kavach_core.capabilities.delegation.facts import AgentFacts, Credential, Edge, Facts, ProjectFacts
 from kavach_core.capabilities.permission_sets import PermissionSets
 from kavach_core.store import Transaction
 
 _AGENT: Final = """g.id, g.owner_id, g.name, g.type, g.permissions, g.founding_id, g.ttl, g.idle_at,
-    g.expires_at, g.last_used_at, g.revoked_at, o.suspended_at, g.closed_until"""
+    g.expires_at, g.last_used_at, g.revoked_at, o.suspended_at, g.closed_until, o.permissions, g.budgets, o.budgets"""
 _EDGE: Final = """d.id, d.from_agent, d.to_agent, d.source_id, d.depth, d.max_depth, d.permissions, d.expires_at,
-    d.revoked_at"""
+    d.revoked_at, d.budgets"""
 _OWNER: Final = "left join kavach_owners o on o.project_id = g.project_id and o.id = g.owner_id"
 _GIVER: Final = f"join kavach_agents g on g.project_id = d.project_id and g.id = d.from_agent {_OWNER}"
 
@@ -38,11 +38,15 @@ _EDGE_BY_ID: Final = (
     f"select {_EDGE}, {_AGENT} from kavach_delegations d {_GIVER} where d.project_id = $1 and d.id = $2"
 )
 
-# All at once: rows of agents asked about (kind 0 by token, 1 by id) and of delegations with their givers (kind 2).
+_PROJECT: Final = "select suspended_at, budgets from kavach_projects where project_id = $1"
+
+# All at once: rows of agents asked about (kind 0 by token, 1 by id), of delegations with their givers (kind 2), and one
+# of the project if something is said about it (kind 3, in the places of `retired_at` and of an edge's budgets).
 # `offset 0` keeps each look-up inside the row it belongs to. Left to choose, a planner that knows nothing of the tables
 # yet begins with all delegations of the project.
 _NO_EDGE: Final = """null::uuid, null::uuid, null::uuid, null::uuid, null::smallint, null::smallint, null::bytea,
-    null::timestamptz, null::timestamptz"""
+    null::timestamptz, null::timestamptz, null::integer"""
+_NO_AGENT: Final = ", ".join(["null"] * _AGENT_WIDTH)
 
 
 def _look_up(table: str, condition: str, name: str) -> str:
@@ -75,6 +79,9 @@ select asked.kind, asked.token_hash, asked.retired_at, asked.closed_until, {_NO_
 from asked {_THE_AGENT} {_THE_OWNER}
 union all
 select 2, null, null, null, {_EDGE}, {_AGENT} from edges e {_THE_EDGE} {_THE_GIVER} {_THE_OWNER}
+union all
+select 3, null, p.suspended_at, null, {", ".join(["null"] * (_EDGE_WIDTH - 1))}, p.budgets, {_NO_AGENT}
+from kavach_projects p where p.project_id = $1
 """
 
 
@@ -95,11 +102,13 @@ async def load_facts(
     await load(tx, project, list(dict.fromkeys(tokens)), list(dict.fromkeys(agents)))
     digests = {agent.permissions for agent in found.agents.values()}
     digests.update(edge.permissions for edge in found.edges.values())
+    digests.update(agent.owner_permissions for agent in found.agents.values() if agent.owner_permissions)
     return Facts(
         now=tx.now,
         agents=found.agents,
         edges=found.edges,
         credentials=found.credentials,
+        project=found.project,
         sets=await sets.load(tx, digests),
     )
 
@@ -111,6 +120,7 @@ class _Found:
         self.agents: dict[bytes, AgentFacts] = {}
         self.edges: dict[bytes, Edge] = {}
         self.credentials: dict[bytes, Credential] = {}
+        self.project = ProjectFacts()
 
     async def load_at_once(
         self, tx: Transaction, project: str, tokens: Sequence[bytes], agents: Sequence[bytes]
@@ -121,6 +131,9 @@ class _Found:
             if kind == 2:
                 self._add_edge(rest)
                 continue
+            if kind == 3:
+                self.project = ProjectFacts._make(cast("tuple[Any, Any]", (retired_at, rest[_EDGE_WIDTH - 1])))
+                continue
             agent = self._add_agent(rest[_EDGE_WIDTH:])
             if kind == 0:
                 self._add_credential(token, agent, retired_at, closed_until)
@@ -129,6 +142,9 @@ class _Found:
         self, tx: Transaction, project: str, tokens: Sequence[bytes], agents: Sequence[bytes]
     ) -> None:
         """From the agents asked about to the delegations into them, and up while there is anything new."""
+        said = await tx.fetch_one(_PROJECT, project)
+        if said is not None:
+            self.project = ProjectFacts._make(cast("tuple[Any, Any]", tuple(said)))
         for row in await tx.fetch_each(_BY_TOKEN, [(project, token) for token in tokens]):
             token, retired_at, closed_until, *rest = row
             self._add_credential(token, self._add_agent(rest), retired_at, closed_until)

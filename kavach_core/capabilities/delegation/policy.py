@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from kavach_core.capabilities.delegation.facts import AgentFacts, Edge, Facts, Path
-from kavach_core.errors import Cycle, FinalState, InvalidInput, NotFound, OwnerSuspended, TooDeep, Widens
+from kavach_core.errors import (
+    Cycle,
+    FinalState,
+    InvalidInput,
+    NotFound,
+    OwnerSuspended,
+    ProjectSuspended,
+    TooDeep,
+    Widens,
+)
 from kavach_core.primitives import ids
 from kavach_core.primitives.clock import NEVER
 from kavach_core.primitives.permissions import Permission, uncovered
@@ -61,13 +70,18 @@ def settle(facts: Facts, giver_id: bytes, terms: Terms, *, deepest: int) -> Sett
 
 
 def require_live(facts: Facts, agent_id: bytes) -> AgentFacts:
-    """Return the agent. Raises `NotFound`, `OwnerSuspended`, and `FinalState` for one that has ended."""
+    """Return the agent.
+
+    Raises `NotFound`, `OwnerSuspended`, `ProjectSuspended`, and `FinalState` for one that has ended.
+    """
     agent = facts.agents.get(agent_id)
     if agent is None:
         raise NotFound("There is no such agent.")
     end = facts.agent_end(agent_id)
     if end is Reason.OWNER_SUSPENDED:
         raise OwnerSuspended(end.sentence)
+    if end is Reason.PROJECT_SUSPENDED:
+        raise ProjectSuspended(end.sentence)
     if end is not None:
         raise FinalState(end.sentence, details={"agentId": ids.AGENT.text(agent_id), "reason": end.value})
     return agent

@@ -22,7 +22,7 @@ from kavach_core.capabilities.delegation.policy import (
 )
 from kavach_core.capabilities.delegation.queries import DelegationRow
 from kavach_core.capabilities.events import announce
-from kavach_core.capabilities.owners import Owner
+from kavach_core.capabilities.owners import OwnerRow
 from kavach_core.capabilities.owners import queries as owners
 from kavach_core.capabilities.permission_sets import PermissionSets
 from kavach_core.errors import CrossOwner, InvalidInput, LimitReached, NotFound
@@ -132,7 +132,7 @@ class Delegations:
         await self.lock_owner(tx, giver, owner_id)
         return await self.grant(tx, facts, giver, receiver, terms)
 
-    async def lock_owner(self, tx: Transaction, agent_id: bytes, owner_id: str) -> Owner:
+    async def lock_owner(self, tx: Transaction, agent_id: bytes, owner_id: str) -> OwnerRow:
         """Hold the lock of an agent's owner. If a rename moved the agent before that, the transaction runs again."""
         owner = await owners.lock(tx, self._project, owner_id)
         if await queries.owner_of_agent(tx, self._project, agent_id) != owner_id:
@@ -170,6 +170,11 @@ class Delegations:
             owner_id = await queries.owner_of(tx, self._project, delegation_id)
             subject = ids.DELEGATION.text(delegation_id)
             await announce(tx, self._project, "delegation.revoked", subject=subject, owner_id=owner_id)
+
+    async def is_live_in(self, tx: Transaction, agent_id: bytes) -> bool:
+        """Tell whether an agent lives, inside a transaction."""
+        facts = await load_facts(tx, self._project, self._sets, agents=(agent_id,))
+        return agent_id in facts.agents and facts.agent_end(agent_id) is None
 
     async def received_in(self, tx: Transaction, agent_id: bytes) -> Sequence[Permission]:
         """Return what was delegated to an agent, inside the transaction of a change; as `effective_permissions`."""

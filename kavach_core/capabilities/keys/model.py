@@ -25,6 +25,11 @@ class Scope(StrEnum):
     OWNERS_WRITE = "owners:write"
     SESSIONS_WRITE = "sessions:write"
     KEYS_WRITE = "keys:write"
+    BUDGETS_READ = "budgets:read"
+    BUDGETS_WRITE = "budgets:write"
+    APPROVALS_READ = "approvals:read"
+    APPROVALS_WRITE = "approvals:write"
+    PROJECT_WRITE = "project:write"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

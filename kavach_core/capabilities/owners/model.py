@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from kavach_core.primitives.permissions import Permission
 from kavach_core.primitives.text import require_clean
 
 
@@ -15,6 +16,8 @@ class Owner:
     id: str
     created_at: datetime
     suspended_at: datetime | None
+    #: What the human may do, and so the most any of their agents may; None where nothing is said.
+    permissions: tuple[Permission, ...] | None
 
     @property
     def suspended(self) -> bool:

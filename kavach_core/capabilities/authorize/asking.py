@@ -1,0 +1,90 @@
+"""Ask humans: open an approval for each call of a batch that needs one and was not asked about yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from kavach_core.capabilities.approvals import queries as approvals
+from kavach_core.capabilities.approvals.model import Asked
+from kavach_core.capabilities.authorize.outcome import Outcome
+from kavach_core.capabilities.events import announce
+from kavach_core.primitives import ids
+from kavach_core.primitives.reasons import Reason
+from kavach_core.store import Transaction
+
+#: Questions of one agent that may wait for an answer. Who is asked too often says yes without reading.
+MOST_PENDING: Final = 20
+
+
+async def ask_humans(
+    tx: Transaction, project: str, outcomes: Sequence[Outcome], *, expired: Mapping[bytes, bytes], lifetime: int
+) -> None:
+    """Open approvals, at most one for each call, and name them to those who have to wait.
+
+    `expired` are those of the same calls that nobody answered or used in time, by what they are bound to. Where an
+    agent has too many questions open, or the arguments are too large to be shown, nobody is asked, and the refusal
+    says so.
+    """
+    waiting: dict[bytes, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.asks_for_approval and outcome.binding is not None:
+            waiting.setdefault(outcome.binding, []).append(outcome)
+    if not waiting:
+        return
+    asked = await _within_limits(tx, project, waiting)
+    await approvals.close(tx, project, [expired[each.binding] for each in asked if each.binding in expired])
+    opened = await approvals.open_all(tx, project, asked, expires_at=tx.now + lifetime)
+    for each in asked:
+        approval_id, is_new = opened[each.binding]
+        for outcome in waiting[each.binding]:
+            outcome.approval_id = approval_id
+        if is_new:
+            await _announce(tx, project, waiting[each.binding][0], approval_id)
+
+
+async def _within_limits(tx: Transaction, project: str, waiting: dict[bytes, list[Outcome]]) -> list[Asked]:
+    asked: list[Asked] = []
+    pending: Counter[bytes] = Counter()
+    for outcomes in waiting.values():
+        wanted = _asked(outcomes[0])
+        if wanted.arguments_hash is not None and wanted.arguments is None:
+            _refuse(outcomes, Reason.TOO_LARGE_TO_APPROVE)
+            continue
+        if wanted.agent_id not in pending:
+            pending[wanted.agent_id] = await approvals.count_pending(tx, project, wanted.agent_id)
+        if pending[wanted.agent_id] >= MOST_PENDING:
+            _refuse(outcomes, Reason.TOO_MANY_APPROVALS)
+            continue
+        pending[wanted.agent_id] += 1
+        asked.append(wanted)
+    return asked
+
+
+def _asked(outcome: Outcome) -> Asked:
+    question, agent = outcome.question, outcome.agent
+    if agent is None or outcome.binding is None:
+        raise RuntimeError("only a call of a known agent is asked about")
+    request = question.require_request()
+    return Asked(
+        binding=outcome.binding,
+        agent_id=agent.id,
+        action=request.action,
+        resource=request.resource,
+        arguments=question.shown,
+        arguments_hash=question.arguments_hash,
+    )
+
+
+def _refuse(outcomes: Sequence[Outcome], reason: Reason) -> None:
+    for outcome in outcomes:
+        outcome.reason = reason
+
+
+async def _announce(tx: Transaction, project: str, outcome: Outcome, approval_id: bytes) -> None:
+    agent, request = outcome.agent, outcome.question.require_request()
+    if agent is not None:
+        data = {"agentId": ids.AGENT.text(agent.id), "action": request.action, "resource": request.resource}
+        subject = ids.APPROVAL.text(approval_id)
+        await announce(tx, project, "approval.requested", subject=subject, owner_id=agent.owner_id, data=data)
