@@ -52,6 +52,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    figures = sorted(
+        str(value)
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "figure" and getattr(report, "when", "") == "call"
+    )
+    if figures:
+        terminalreporter.section("what was proven")
+        for line in figures:
+            terminalreporter.line(line)
     if find_chromium() is None:
         terminalreporter.section("NO CHROMIUM: THE BROWSER TESTS DID NOT RUN", sep="!", red=True, bold=True)
         terminalreporter.line("Install one (Debian: apt-get install chromium), or name it in KAVACH_CHROMIUM.")
