@@ -84,4 +84,10 @@ def numbered(sql: str) -> str:
     return _PARAMETER.sub(lambda found: f"?{found[1]}" if found[1] else found[0], sql)
 
 
+@lru_cache(maxsize=256)
+def with_keys(sql: str, first: int, count: int) -> str:
+    """The statement with so many parameters in the place of `{keys}`, numbered from `first`."""
+    return sql.replace("{keys}", ", ".join(f"${place}" for place in range(first, first + count)))
+
+
 _PARAMETER = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|--[^\n]*|\$(\d+)""")

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final, ParamSpec, TypeVar, cast
 
 from kavach_core.primitives.clock import Clock
-from kavach_core.store.dialect import Dialect
+from kavach_core.store.dialect import Dialect, with_keys
 from kavach_core.store.faults import CommitLost, RunAgain, unavailable
 from kavach_core.store.postgres_driver import (
     Connection,
@@ -59,6 +59,9 @@ class PostgresTransaction(OpenTransaction):
 
     async def fetch_each(self, sql: str, values: Sequence[Sequence[Value]]) -> Sequence[Row]:
         return await self._run(self._connection.fetchmany, sql, values) if values else []
+
+    async def fetch_in(self, sql: str, values: Sequence[Value], keys: Sequence[Value]) -> Sequence[Row]:
+        return await self.fetch_each(with_keys(sql, len(values) + 1, 1), [(*values, key) for key in keys])
 
     async def execute(self, sql: str, *values: Value) -> int:
         return _changed(await self._run(self._connection.execute, sql, *values))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from kavach_core.primitives.clock import Clock
-from kavach_core.store.dialect import Dialect, numbered
+from kavach_core.store.dialect import Dialect, numbered, with_keys
 from kavach_core.store.faults import CommitLost, DataRejected, UniqueViolation, unavailable
 from kavach_core.store.store import Row, Value
 from kavach_core.store.timeline import Timeline
@@ -46,6 +46,16 @@ class SqliteTransaction(OpenTransaction):
         except _FAILURES as error:
             raise self.failed(translated(error)) from error
 
+    async def fetch_in(self, sql: str, values: Sequence[Value], keys: Sequence[Value]) -> Sequence[Row]:
+        found: list[Row] = []
+        done = 0
+        for size in _SIZES:
+            runs = [(*values, *keys[at : at + size]) for at in range(done, len(keys) - size + 1, size)]
+            if runs:
+                found += await self.fetch_each(with_keys(sql, len(values) + 1, size), runs)
+                done += len(runs) * size
+        return found
+
     async def execute(self, sql: str, *values: Value) -> int:
         return self._run(sql, values, _changed)
 
@@ -80,6 +90,10 @@ class SqliteTransaction(OpenTransaction):
             self._connection.execute("rollback")
         except sqlite3.Error as error:
             self.failed(translated(error))  # the thread closes a connection that is still in a transaction
+
+
+#: How many keys share a run of a statement, so that few texts serve any number of them.
+_SIZES: Final = (32, 8, 1)
 
 
 def begin(connection: sqlite3.Connection, statement: str) -> None:

@@ -78,6 +78,14 @@ class Transaction(Protocol):
         """
         ...
 
+    async def fetch_in(self, sql: str, values: Sequence[Value], keys: Sequence[Value]) -> Sequence[Row]:
+        """The rows of a statement that says `in ({keys})` for all of these keys, in no promised order, by position.
+
+        On SQLite many keys share a run of the statement, which costs half as much as one run each. The statement must
+        be planned well for any number of them, in tables that were never analysed.
+        """
+        ...
+
     async def execute(self, sql: str, *values: Value) -> int:
         """Run a statement; returns how many rows it changed."""
         ...

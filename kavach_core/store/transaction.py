@@ -93,6 +93,9 @@ class OpenTransaction(ABC):
     async def fetch_each(self, sql: str, values: Sequence[Sequence[Value]]) -> Sequence[Row]: ...
 
     @abstractmethod
+    async def fetch_in(self, sql: str, values: Sequence[Value], keys: Sequence[Value]) -> Sequence[Row]: ...
+
+    @abstractmethod
     async def execute(self, sql: str, *values: Value) -> int: ...
 
     @abstractmethod

@@ -70,7 +70,7 @@ def test_the_empty_set_grants_nothing() -> None:
     for nothing in (empty, read):
         assert nothing.is_empty
         assert (len(nothing), nothing.pairs, list(nothing)) == (0, 0, [])
-        assert nothing.matching(asking("read", "a")) == []
+        assert nothing.matching(asking("read", "a")) == ()
     assert not PermissionSet.of([parse_permission("read:a")]).is_empty
 
 
@@ -131,7 +131,7 @@ def test_a_stored_constraint_that_cannot_be_read_denies(stored: str) -> None:
 def test_stored_syntax_that_this_release_does_not_know_matches_nothing(resource: str) -> None:
     permission_set = PermissionSet.from_body(f"a\t{resource}\tread\t", b"")
     for asked in ("a", "ab", "a:b", "a:b:b", "a:x:b", "a:bc"):
-        assert permission_set.matching(asking("read", asked)) == []
+        assert permission_set.matching(asking("read", asked)) == ()
 
 
 def test_the_size_bounds_what_a_used_set_holds() -> None:

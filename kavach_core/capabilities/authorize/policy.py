@@ -51,11 +51,8 @@ class Candidate(NamedTuple):
     choices: Sequence[Sequence[Permission]]
     #: What budgets hang on along the path.
     holders: Sequence[bytes]
-
-    @property
-    def is_free(self) -> bool:
-        """Whether it passes without approval, rate and budget."""
-        return not self.holders and not any(_needs(choice[0]) for choice in self.choices)
+    #: Whether it passes without approval, rate and budget.
+    is_free: bool
 
 
 class Stopped(NamedTuple):
@@ -75,7 +72,7 @@ class Plan(NamedTuple):
     @property
     def asks_for_approval(self) -> bool:
         """Whether an approval of this very call could matter."""
-        return any(_may_need_approval(candidate) for candidate in self.candidates)
+        return any(not candidate.is_free and _may_need_approval(candidate) for candidate in self.candidates)
 
 
 class Stock(NamedTuple):
@@ -166,6 +163,8 @@ def choose(
 def rates_of(plan: Plan) -> Iterator[bytes]:
     """The counters of rates that choosing may look at."""
     for candidate in plan.candidates:
+        if candidate.is_free:
+            continue
         for link, choice in zip(candidate.links, candidate.choices, strict=True):
             yield from (_key(link, permission) for permission in choice if _is_rated(permission))
 
@@ -226,7 +225,8 @@ def _try(path: Path, gates: tuple[Link, ...], request: AccessRequest, facts: Fac
             return Stopped(Reason.OWNER_NOT_PERMITTED if choice is Reason.NOT_GRANTED else choice, path, gate)
         choices.append(choice)
     holders = holders_on(path, facts) if facts.any_budgets else ()
-    return Candidate(path, (*path, *gates) if gates else path, choices, holders)
+    is_free = not holders and not any(choice[0].constraints.any and _needs(choice[0]) for choice in choices)
+    return Candidate(path, (*path, *gates) if gates else path, choices, holders, is_free)
 
 
 def _lives(link: Link, facts: Facts) -> bool:
@@ -237,6 +237,8 @@ def _lives(link: Link, facts: Facts) -> bool:
 def _pass(link: Link, request: AccessRequest, now: int) -> Sequence[Permission] | Reason:
     """The permissions of one link that let the request through, or why the closest does not."""
     matching = link.permissions.matching(request)
+    if not matching:
+        return Reason.NOT_GRANTED
     if len(matching) == 1 and not matching[0].constraints.any:
         return matching
     closest = Reason.NOT_GRANTED
@@ -267,6 +269,8 @@ def _may_need_approval(candidate: Candidate) -> bool:
 
 def _settle(candidate: Candidate, now: int, stock: Stock, approval: OpenApproval | None, cost: int) -> Verdict:
     """All or nothing: at every link a permission for which there is room, and enough in every budget."""
+    if candidate.is_free:
+        return Verdict(Reason.ALLOWED, candidate.path, candidate.choices[len(candidate.path) - 1][0])
     picked = _pick(candidate, stock.windows, now, approved=False)
     used = None
     if isinstance(picked, Verdict) and is_usable(approval, now) and _may_need_approval(candidate):

@@ -17,7 +17,7 @@ _PLACES: Final = ", ".join(f"${place}" for place in range(1, len(BudgetRow._fiel
 _INSERT: Final = f"insert into kavach_budgets (project_id, {_COLUMNS}) values ({_PLACES})"
 _FIND: Final = f"select {_COLUMNS} from kavach_budgets where project_id = $1 and id = $2"
 _LOCK: Final = f"update kavach_budgets set id = id where project_id = $1 and id = $2 returning {_COLUMNS}"
-_OF_HOLDER: Final = f"select {_COLUMNS} from kavach_budgets where project_id = $1 and holder = $2"
+_OF_HOLDERS: Final = f"select {_COLUMNS} from kavach_budgets where project_id = $1 and holder in ({{keys}})"
 # The key of the table begins with these two, so that the rows of one holder are locked in the order of their ids.
 _LOCK_HOLDER: Final = f"update kavach_budgets set id = id where project_id = $1 and holder = $2 returning {_COLUMNS}"
 _WRITE: Final = """
@@ -100,7 +100,7 @@ async def delete(tx: Transaction, project: str, budget_id: bytes) -> bool:
 
 async def of_holders(tx: Transaction, project: str, holders: Iterable[bytes]) -> list[Ledger]:
     """Return how the budgets of some holders stand, without locking."""
-    rows = await tx.fetch_each(_OF_HOLDER, [(project, holder) for holder in sorted(set(holders))])
+    rows = await tx.fetch_in(_OF_HOLDERS, (project,), sorted(set(holders)))
     return [Ledger(_made(row), tx.now) for row in rows]
 
 
@@ -111,9 +111,11 @@ async def lock_holders(tx: Transaction, project: str, holders: Iterable[bytes]) 
     """
     now = tx.now
     found: dict[bytes, list[Ledger]] = {holder: [] for holder in sorted(set(holders))}
-    # SQLite needs no lock of a row: whoever writes is alone.
-    statement = _OF_HOLDER if tx.dialect == "sqlite" else _LOCK_HOLDER
-    for row in await tx.fetch_each(statement, [(project, holder) for holder in found]):
+    if tx.dialect == "sqlite":  # whoever writes is alone, so there is nothing to lock
+        rows = await tx.fetch_in(_OF_HOLDERS, (project,), list(found))
+    else:
+        rows = await tx.fetch_each(_LOCK_HOLDER, [(project, holder) for holder in found])
+    for row in rows:
         ledger = Ledger(_made(row), now)
         found[ledger.row.holder].append(ledger)
     return found

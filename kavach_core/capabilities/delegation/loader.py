@@ -7,7 +7,7 @@ tables were analysed, gives the recursive statement a filter over the whole tabl
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from kavach_core.capabilities.delegation.facts import AgentFacts, Credential, Edge, Facts, ProjectFacts
 from kavach_core.capabilities.permission_sets import PermissionSets
@@ -17,36 +17,51 @@ _AGENT: Final = """g.id, g.owner_id, g.name, g.type, g.permissions, g.founding_i
     g.expires_at, g.last_used_at, g.revoked_at, o.suspended_at, g.closed_until, o.permissions, g.budgets, o.budgets"""
 _EDGE: Final = """d.id, d.from_agent, d.to_agent, d.source_id, d.depth, d.max_depth, d.permissions, d.expires_at,
     d.revoked_at, d.budgets"""
+_NO_EDGE: Final = """cast(null as uuid), cast(null as uuid), cast(null as uuid), cast(null as uuid),
+    cast(null as smallint), cast(null as smallint), cast(null as bytea), cast(null as timestamptz),
+    cast(null as timestamptz), cast(null as integer)"""
+
+# Every statement gives rows of one layout: of agents asked about by token (kind 0) or id (1), of delegations with their
+# givers (2), and one of the project if something is said about it (3), in the places of `retired_at` and of an edge's
+# budgets. Behind the kind come the token's columns, the edge's, and the agent's.
+_EDGE_AT: Final = 4
+_AGENT_AT: Final = _EDGE_AT + len(Edge._fields)
+_PROJECT: Final = f"""
+select 3, null, p.suspended_at, null, {", ".join(["null"] * (len(Edge._fields) - 1))}, p.budgets,
+    {", ".join(["null"] * len(AgentFacts._fields))}
+from kavach_projects p where p.project_id = $1
+"""
+
+# Level by level: the agents asked about with the delegations into them, then what those stand on, all looked up by key.
+# The key that tells rows apart comes first: `|| ''` keeps a planner without statistics from beginning with all rows of
+# the project, `cross join` from turning the joins around.
 _OWNER: Final = "left join kavach_owners o on o.project_id = g.project_id and o.id = g.owner_id"
-_GIVER: Final = f"join kavach_agents g on g.project_id = d.project_id and g.id = d.from_agent {_OWNER}"
-
-_EDGE_WIDTH: Final = len(Edge._fields)
-_AGENT_WIDTH: Final = len(AgentFacts._fields)
-
-# Level by level: one statement for each question of the walk, every one a look-up by key.
+_GIVER: Final = f"cross join kavach_agents g {_OWNER} where g.project_id = d.project_id and g.id = d.from_agent"
+_LIVE: Final = "d.project_id || '' = $1 and d.revoked_at is null and d.expires_at > $2"
 _BY_TOKEN: Final = f"""
-select t.token_hash, t.retired_at, t.closed_until, {_AGENT} from kavach_agent_tokens t
-join kavach_agents g on g.project_id = t.project_id and g.id = t.agent_id {_OWNER}
-where t.token_hash = $2 and t.project_id = $1
+select 0, t.token_hash, t.retired_at, t.closed_until, {_NO_EDGE}, {_AGENT}
+from kavach_agent_tokens t cross join kavach_agents g {_OWNER}
+where t.token_hash in ({{keys}}) and t.project_id || '' = $1 and g.project_id = t.project_id and g.id = t.agent_id
+union all
+select 2, null, null, null, {_EDGE}, {_AGENT}
+from kavach_agent_tokens t cross join kavach_delegations d {_GIVER}
+and t.token_hash in ({{keys}}) and t.project_id || '' = $1 and d.to_agent = t.agent_id and {_LIVE}
+union all {_PROJECT}
 """
-_BY_ID: Final = f"select {_AGENT} from kavach_agents g {_OWNER} where g.project_id = $1 and g.id = $2"
-_INTO: Final = f"""
-select {_EDGE}, {_AGENT} from kavach_delegations d {_GIVER}
-where d.project_id = $1 and d.to_agent = $2 and d.revoked_at is null and d.expires_at > $3
+_BY_ID: Final = f"""
+select 1, cast(null as bytea), cast(null as timestamptz), cast(null as timestamptz), {_NO_EDGE}, {_AGENT}
+from kavach_agents g {_OWNER} where g.project_id = $1 and g.id in ({{keys}})
+union all
+select 2, null, null, null, {_EDGE}, {_AGENT} from kavach_delegations d {_GIVER}
+and d.to_agent in ({{keys}}) and {_LIVE}
+union all {_PROJECT}
 """
-_EDGE_BY_ID: Final = (
-    f"select {_EDGE}, {_AGENT} from kavach_delegations d {_GIVER} where d.project_id = $1 and d.id = $2"
-)
+_EDGE_BY_ID: Final = f"""
+select 2, null, null, null, {_EDGE}, {_AGENT} from kavach_delegations d {_GIVER}
+and d.project_id = $1 and d.id in ({{keys}})
+"""
 
-_PROJECT: Final = "select suspended_at, budgets from kavach_projects where project_id = $1"
-
-# All at once: rows of agents asked about (kind 0 by token, 1 by id), of delegations with their givers (kind 2), and one
-# of the project if something is said about it (kind 3, in the places of `retired_at` and of an edge's budgets).
-# `offset 0` keeps each look-up inside the row it belongs to. Left to choose, a planner that knows nothing of the tables
-# yet begins with all delegations of the project.
-_NO_EDGE: Final = """null::uuid, null::uuid, null::uuid, null::uuid, null::smallint, null::smallint, null::bytea,
-    null::timestamptz, null::timestamptz, null::integer"""
-_NO_AGENT: Final = ", ".join(["null"] * _AGENT_WIDTH)
+# All at once, with the walk in the statement. `offset 0` keeps each look-up inside the row it belongs to.
 
 
 def _look_up(table: str, condition: str, name: str) -> str:
@@ -79,9 +94,7 @@ select asked.kind, asked.token_hash, asked.retired_at, asked.closed_until, {_NO_
 from asked {_THE_AGENT} {_THE_OWNER}
 union all
 select 2, null, null, null, {_EDGE}, {_AGENT} from edges e {_THE_EDGE} {_THE_GIVER} {_THE_OWNER}
-union all
-select 3, null, p.suspended_at, null, {", ".join(["null"] * (_EDGE_WIDTH - 1))}, p.budgets, {_NO_AGENT}
-from kavach_projects p where p.project_id = $1
+union all {_PROJECT}
 """
 
 
@@ -126,50 +139,35 @@ class _Found:
         self, tx: Transaction, project: str, tokens: Sequence[bytes], agents: Sequence[bytes]
     ) -> None:
         """One statement; its recursion stops where nothing new is found."""
-        for row in await tx.fetch_facts(_AT_ONCE, project, tokens, agents, tx.floor):
-            kind, token, retired_at, closed_until, *rest = row
-            if kind == 2:
-                self._add_edge(rest)
-                continue
-            if kind == 3:
-                self.project = ProjectFacts._make(cast("tuple[Any, Any]", (retired_at, rest[_EDGE_WIDTH - 1])))
-                continue
-            agent = self._add_agent(rest[_EDGE_WIDTH:])
-            if kind == 0:
-                self._add_credential(token, agent, retired_at, closed_until)
+        self._take(await tx.fetch_facts(_AT_ONCE, project, tokens, agents, tx.floor))
 
     async def load_by_level(
         self, tx: Transaction, project: str, tokens: Sequence[bytes], agents: Sequence[bytes]
     ) -> None:
-        """From the agents asked about to the delegations into them, and up while there is anything new."""
-        said = await tx.fetch_one(_PROJECT, project)
-        if said is not None:
-            self.project = ProjectFacts._make(cast("tuple[Any, Any]", tuple(said)))
-        for row in await tx.fetch_each(_BY_TOKEN, [(project, token) for token in tokens]):
-            token, retired_at, closed_until, *rest = row
-            self._add_credential(token, self._add_agent(rest), retired_at, closed_until)
-        for row in await tx.fetch_each(_BY_ID, [(project, agent_id) for agent_id in agents]):
-            self._add_agent(row)
-        asked = list(self.agents.values())
-        into = await tx.fetch_each(_INTO, [(project, agent.id, tx.floor) for agent in asked])
-        above = {agent.founding_id for agent in asked if agent.founding_id is not None}
-        above.update(*map(self._add_edge, into))
+        """From the agents asked about and the delegations into them, up while there is anything new."""
+        above = self._take(await tx.fetch_in(_BY_TOKEN, (project, tx.floor), tokens))
+        above |= self._take(await tx.fetch_in(_BY_ID, (project, tx.floor), agents))
         while missing := sorted(above - self.edges.keys()):
-            rows = await tx.fetch_each(_EDGE_BY_ID, [(project, edge_id) for edge_id in missing])
-            above = set[bytes]().union(*map(self._add_edge, rows))
+            above = self._take(await tx.fetch_in(_EDGE_BY_ID, (project,), missing))
 
-    def _add_credential(self, token: object, agent: AgentFacts, *times: object) -> None:
-        self.credentials[cast(bytes, token)] = Credential(agent.id, *cast("tuple[Any, Any]", times))
-
-    def _add_agent(self, row: Iterable[object]) -> AgentFacts:
-        agent = AgentFacts._make(cast("Iterable[Any]", row))
-        self.agents[agent.id] = agent
-        return agent
-
-    def _add_edge(self, row: Iterable[object]) -> set[bytes]:
-        """Take in a delegation and its giver; returns the delegations these two stand on."""
-        values = tuple(row)
-        edge = Edge._make(cast("tuple[Any, ...]", values[:_EDGE_WIDTH]))
-        giver = self._add_agent(values[_EDGE_WIDTH : _EDGE_WIDTH + _AGENT_WIDTH])
-        self.edges[edge.id] = edge
-        return {above for above in (edge.source_id, giver.founding_id) if above is not None}
+    def _take(self, rows: Iterable[Iterable[Any]]) -> set[bytes]:
+        """Take in rows; returns the delegations that what they tell of stands on."""
+        above: set[bytes] = set()
+        for row in rows:
+            values = tuple(row)
+            kind, token, retired_at, closed_until = values[:_EDGE_AT]
+            if kind == 3:
+                self.project = ProjectFacts(retired_at, values[_AGENT_AT - 1])
+                continue
+            agent = AgentFacts._make(values[_AGENT_AT:])
+            self.agents[agent.id] = agent
+            if agent.founding_id is not None:
+                above.add(agent.founding_id)
+            if kind == 0:
+                self.credentials[token] = Credential(agent.id, retired_at, closed_until)
+            elif kind == 2:
+                edge = Edge._make(values[_EDGE_AT:_AGENT_AT])
+                self.edges[edge.id] = edge
+                if edge.source_id is not None:
+                    above.add(edge.source_id)
+        return above

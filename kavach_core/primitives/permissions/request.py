@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Self
 
 from kavach_core.errors import InvalidInput
@@ -27,10 +28,12 @@ class AccessRequest:
     prefixes: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_action(self.action, "action")
-        segments = check_resource(self.resource, "resource")
+        # What is no text cannot be remembered, and is refused.
+        are_text = isinstance(self.action, str) and isinstance(self.resource, str)  # pyright: ignore[reportUnnecessaryIsInstance]
+        take_apart = _taken_apart if are_text else _taken_apart.__wrapped__
+        segments, prefixes_ = take_apart(self.action, self.resource)
         object.__setattr__(self, "segments", segments)
-        object.__setattr__(self, "prefixes", prefixes(segments))
+        object.__setattr__(self, "prefixes", prefixes_)
         object.__setattr__(self, "address", find_address(self.address))
 
     @classmethod
@@ -49,3 +52,14 @@ class AccessRequest:
         if arguments is not None and not isinstance(arguments, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidInput("Arguments are an object.", field="arguments")
         return cls(action=action, resource=resource, arguments=arguments, address=find_address(address))
+
+
+@lru_cache(maxsize=1024)
+def _taken_apart(action: str, resource: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The segments of a resource and all its beginnings, once action and resource were checked.
+
+    Remembered, because most calls ask for one of few permissions.
+    """
+    check_action(action, "action")
+    segments = check_resource(resource, "resource")
+    return segments, prefixes(segments)

@@ -20,6 +20,9 @@ from kavach_core.primitives.permissions.request import AccessRequest
 _BYTES_PER_LINE = 1_000
 _BYTES_PER_ACTION = 300
 _BYTES_PER_CHARACTER = 6
+#: Answers a set remembers. Routes mostly ask for one and the same permission; a set never changes, so they stay true.
+_MOST_ANSWERS: Final = 16
+_BYTES_OF_ANSWERS: Final = 8_000
 
 
 class _Bucket(NamedTuple):
@@ -56,7 +59,7 @@ class _Bucket(NamedTuple):
 class PermissionSet:
     """Permissions in canonical form. Equal sets have equal digests, however they were listed."""
 
-    __slots__ = ("_buckets", "_lines", "body", "digest")
+    __slots__ = ("_answers", "_buckets", "_lines", "body", "digest")
 
     def __init__(self, body: str, digest: bytes) -> None:
         self.body: Final = body
@@ -64,6 +67,7 @@ class PermissionSet:
         self._lines = body.split("\n") if body else []
         # Only prefixes that are there, so that requests cannot make it grow.
         self._buckets: dict[str, _Bucket] = {}
+        self._answers: dict[tuple[str, str], Sequence[Permission]] = {}
 
     @classmethod
     def of(cls, permissions: Iterable[Permission]) -> PermissionSet:
@@ -81,12 +85,18 @@ class PermissionSet:
 
         The order depends on nothing but the set and the request.
         """
-        segments = request.segments
-        return [
-            permission
-            for permission in self.reaching(request.prefixes, segments, request.action)
-            if permission.pattern.matches(segments)
-        ]
+        if not self._lines:
+            return ()
+        asked = (request.resource, request.action)
+        found = self._answers.get(asked)
+        if found is None:
+            segments = request.segments
+            reaching = self.reaching(request.prefixes, segments, request.action)
+            found = tuple(permission for permission in reaching if permission.pattern.matches(segments))
+            if len(self._answers) >= _MOST_ANSWERS:
+                self._answers.clear()
+            self._answers[asked] = found
+        return found
 
     def reaching(self, prefixes: Iterable[str], segments: Sequence[str], action: str) -> list[Permission]:
         """Return the few permissions worth comparing: literal only where `segments` are, with this action or `*`."""
@@ -113,7 +123,8 @@ class PermissionSet:
     def size(self) -> int:
         """About how many bytes the set takes in memory once all of it was used; for bounding caches."""
         lines, actions = len(self._lines), len(self._lines) + self.body.count(",")
-        return len(self.body) * _BYTES_PER_CHARACTER + lines * _BYTES_PER_LINE + actions * _BYTES_PER_ACTION
+        parsed = len(self.body) * _BYTES_PER_CHARACTER + lines * _BYTES_PER_LINE + actions * _BYTES_PER_ACTION
+        return parsed + _BYTES_OF_ANSWERS
 
     def __len__(self) -> int:
         return len(self._lines)
