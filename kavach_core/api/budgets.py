@@ -137,6 +137,7 @@ async def _create(call: Call) -> BudgetOut:
         if body.agent_id is None and body.delegation_id is None and owner_id is None:
             raise InvalidInput("agentId, delegationId or ownerId is required.", field="agentId")
         owner_id = None if owner_id is None else call.identity.id
+        _check_may_end(owner_id, body.action)
     budget = await call.kavach.budgets.create(
         agent_id=body.agent_id,
         delegation_id=body.delegation_id,
@@ -148,6 +149,12 @@ async def _create(call: Call) -> BudgetOut:
         set_by=SetBy.OWNER if is_human else SetBy.APP,
     )
     return BudgetOut.of(budget)
+
+
+def _check_may_end(owner_id: str | None, action: str | None) -> None:
+    """Humans do not hang on a budget that suspends themselves: they could not lift it. Raises `CallerNotAllowed`."""
+    if owner_id is not None and action == "revoke":
+        raise CallerNotAllowed("Only the app sets a budget that suspends an owner.")
 
 
 async def _list(call: Call) -> Page[BudgetOut]:
@@ -174,6 +181,8 @@ async def _get(call: Call) -> BudgetOut:
 async def _update(call: Call) -> BudgetOut:
     body: UpdateBudgetIn = call.body
     budget = await _require_own(call)
+    if isinstance(call.identity, HumanIdentity):
+        _check_may_end(budget.owner_id, body.action)
     return BudgetOut.of(await call.kavach.budgets.update(budget.id, limit=body.limit, action=body.action))
 
 

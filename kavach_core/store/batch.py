@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from kavach_core.errors import InvalidInput, StoreUnavailable
-from kavach_core.store.faults import CommitLost, DataRejected, unavailable
+from kavach_core.store.faults import CommitLost, DataRejected, RunAgain, unavailable
 from kavach_core.store.loops import call_in, fail, give
 from kavach_core.store.store import A, BatchWorker, Q, Transaction
 from kavach_core.store.turns import TurnQueue
@@ -123,7 +123,7 @@ class BatchLane(Generic[Q, A]):
         except DataRejected as refusal:
             if len(questions) == 1:
                 return [_chained(InvalidInput("The database refuses a value of this call."), refusal)]
-        except (StoreUnavailable, CommitLost) as failure:
+        except (StoreUnavailable, CommitLost, RunAgain) as failure:
             return [_chained(unavailable(), failure) for _ in questions]
         except asyncio.CancelledError:
             raise
