@@ -155,7 +155,9 @@ def choose(
             return verdict._replace(tried=tuple(refused)) if refused else verdict
         refused.append(verdict)
     if refused:
-        return max(refused, key=_nearness)._replace(tried=tuple(refused))
+        # Every budget that had not enough refused the call, whichever of them came closest.
+        short = tuple(dict.fromkeys(ledger for verdict in refused for ledger in verdict.short))
+        return max(refused, key=_nearness)._replace(short=short, tried=tuple(refused))
     closest = max(plan.stopped, key=lambda stop: _CLOSENESS[stop.reason])
     return Verdict(closest.reason, facts.founding_path(agent), closest=closest)
 
