@@ -6,7 +6,7 @@ taken kind by kind and each kind in the order of its keys, so that two batches c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kavach_core.capabilities.approvals import queries as approvals
 from kavach_core.capabilities.approvals.model import OpenApproval
@@ -39,6 +39,8 @@ class Claims:
         self._approvals: dict[bytes, OpenApproval] = {}
         self._reservations: dict[bytes, Reservation] = {}
         self._records: dict[bytes, Record] = {}
+        #: The budgets that what is settled was charged to, by their ids.
+        self._charges: dict[bytes, Ledger] = {}
         self._taken: dict[bytes, Window] = {}
         self._charged: dict[bytes, Ledger] = {}
         self._used: dict[bytes, bytes] = {}
@@ -59,13 +61,13 @@ class Claims:
         plans = [outcome.plan for outcome in outcomes if outcome.plan is not None]
         rates = {key for plan in plans for key in rates_of(plan)}
         windows = await limits.lock(tx, project, rates) if rates else {}
-        if settlings:
-            await self._lock_reservations(tx, project, [each.audit_id for each in settlings])
+        charged = await self._lock_reservations(tx, project, settlings) if settlings else {}
         holders = {holder for plan in plans for holder in holders_of(plan)} if self._facts.any_budgets else set[bytes]()
-        charged = {charge.holder for each in self._reservations.values() for charge in each.charges}
-        ledgers = await budgets.lock_holders(tx, project, holders | charged) if holders or charged else {}
-        self._require_whole(holders, ledgers)
+        locking = holders.union(charged.values())
+        ledgers = await budgets.lock_holders(tx, project, locking) if locking else {}
         self._stock = Stock(windows, ledgers)
+        self._charges = {ledger.row.id: ledger for holder in ledgers.values() for ledger in holder} if charged else {}
+        self._require_whole(holders, charged)
         bindings = {outcome.binding for outcome in outcomes if outcome.binding is not None}
         if bindings:
             self._approvals = await approvals.lock(tx, project, bindings)
@@ -76,15 +78,21 @@ class Claims:
         held = self._approvals.values()
         return {each.binding: each.id for each in held if each.expires_at <= self._facts.now}
 
-    async def _lock_reservations(self, tx: Transaction, project: str, audit_ids: Sequence[bytes]) -> None:
+    async def _lock_reservations(
+        self, tx: Transaction, project: str, settlings: Sequence[Settling]
+    ) -> dict[bytes, bytes]:
+        """Lock what was reserved; returns the budgets that were charged, with what they hang on now."""
+        audit_ids = [each.audit_id for each in settlings]
         self._reservations = await budgets.lock_reservations(tx, project, audit_ids)
         self._records = {row.id: row for row in await audit.records(tx, project, audit_ids)}
+        charges = {charge.budget_id for each in self._reservations.values() for charge in each.charges}
+        return await budgets.holders_now(tx, project, charges) if charges else {}
 
-    def _require_whole(self, holders: set[bytes], ledgers: dict[bytes, list[Ledger]]) -> None:
-        if holders:
-            noted = self._facts.budgets_by_holder()
-            if any(len(ledgers[holder]) < noted[holder] for holder in holders):
-                raise RunAgain
+    def _require_whole(self, holders: set[bytes], charged: Mapping[bytes, bytes]) -> None:
+        noted = self._facts.budgets_by_holder() if holders else {}
+        moved = any(len(self._stock.ledgers[holder]) < noted[holder] for holder in holders)
+        if moved or any(budget_id not in self._charges for budget_id in charged):
+            raise RunAgain
 
     def choose(self, outcome: Outcome) -> Verdict:
         """Decide the counted part of one call against what is left for it."""
@@ -163,10 +171,10 @@ class Claims:
         """Correct every budget that was charged and is still there; returns those whose window is still open."""
         corrected: list[Ledger] = []
         for charge in reservation.charges:
-            for ledger in self._stock.ledgers[charge.holder]:
-                if ledger.row.id == charge.budget_id and ledger.correct(charge, reservation.amount, actual):
-                    self._charged[ledger.row.id] = ledger
-                    corrected.append(ledger)
+            ledger = self._charges.get(charge.budget_id)
+            if ledger is not None and ledger.correct(charge, reservation.amount, actual):
+                self._charged[ledger.row.id] = ledger
+                corrected.append(ledger)
         return corrected
 
     async def write(self, tx: Transaction, project: str) -> None:

@@ -17,9 +17,8 @@ _FAR: Final = 24 * 60 * 60
 
 
 class Charge(NamedTuple):
-    """What one call took of one budget, as far as it is needed to correct it."""
+    """What one call took of one budget, as far as it is needed to correct it, whatever the budget hangs on then."""
 
-    holder: bytes
     budget_id: bytes
     #: The window it was taken from.
     window_at: int
@@ -118,7 +117,7 @@ class Ledger:
         self.changed = True
         if lease_ends_at and units:
             self._leases[lease_ends_at] = self._leases.get(lease_ends_at, 0) + units
-        return Charge(self.row.holder, self.row.id, self.window_at, lease_ends_at)
+        return Charge(self.row.id, self.window_at, lease_ends_at)
 
     def correct(self, charge: Charge, reserved: int, actual: int) -> bool:
         """Put what a call cost in the place of what it had reserved; False, and nothing, if its window is over."""

@@ -16,6 +16,7 @@ _COLUMNS: Final = ", ".join(BudgetRow._fields)
 _PLACES: Final = ", ".join(f"${place}" for place in range(1, len(BudgetRow._fields) + 2))
 _INSERT: Final = f"insert into kavach_budgets (project_id, {_COLUMNS}) values ({_PLACES})"
 _FIND: Final = f"select {_COLUMNS} from kavach_budgets where project_id = $1 and id = $2"
+_HOLDER: Final = "select id, holder from kavach_budgets where project_id = $1 and id = $2"
 _LOCK: Final = f"update kavach_budgets set id = id where project_id = $1 and id = $2 returning {_COLUMNS}"
 _OF_HOLDERS: Final = f"select {_COLUMNS} from kavach_budgets where project_id = $1 and holder in ({{keys}})"
 # The key of the table begins with these two, so that the rows of one holder are locked in the order of their ids.
@@ -96,6 +97,12 @@ async def change(tx: Transaction, project: str, row: BudgetRow) -> None:
 async def delete(tx: Transaction, project: str, budget_id: bytes) -> bool:
     """Take a budget away; returns whether it was there."""
     return await tx.execute(_DELETE, project, budget_id) == 1
+
+
+async def holders_now(tx: Transaction, project: str, budget_ids: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Return what budgets hang on now, by their ids; those that were taken away are missing."""
+    rows = await tx.fetch_each(_HOLDER, [(project, budget_id) for budget_id in sorted(set(budget_ids))])
+    return {cast(bytes, budget_id): cast(bytes, holder) for budget_id, holder in rows}
 
 
 async def of_holders(tx: Transaction, project: str, holders: Iterable[bytes]) -> list[Ledger]:
@@ -190,13 +197,13 @@ async def move_owner(tx: Transaction, project: str, old_id: str, new_id: str) ->
 
 
 def _charges_text(charges: Sequence[Charge]) -> str:
-    return json.dumps([(each[0].hex(), each[1].hex(), *each[2:]) for each in charges], separators=(",", ":"))
+    return json.dumps([(each[0].hex(), *each[1:]) for each in charges], separators=(",", ":"))
 
 
 def _read_charges(text: str) -> tuple[Charge, ...]:
     return tuple(
-        Charge(bytes.fromhex(holder), bytes.fromhex(budget_id), window_at, lease_ends_at)
-        for holder, budget_id, window_at, lease_ends_at in json.loads(text)
+        Charge(bytes.fromhex(budget_id), window_at, lease_ends_at)
+        for budget_id, window_at, lease_ends_at in json.loads(text)
     )
 
 
