@@ -20,7 +20,7 @@ from kavach_core.capabilities.budgets import queries as budgets
 from kavach_core.capabilities.budgets.ledger import lease_end
 from kavach_core.capabilities.budgets.queries import Reservation
 from kavach_core.capabilities.delegation import Facts
-from kavach_core.capabilities.limits import Window
+from kavach_core.capabilities.limits import Window, keys
 from kavach_core.capabilities.limits import queries as limits
 from kavach_core.errors import Conflict, LeaseEnded, NotFound
 from kavach_core.primitives import ids
@@ -59,8 +59,10 @@ class Claims:
         Raises `RunAgain` if budgets moved to another holder after the facts were read.
         """
         plans = [outcome.plan for outcome in outcomes if outcome.plan is not None]
-        rates = {key for plan in plans for key in rates_of(plan)}
-        windows = await limits.lock(tx, project, rates) if rates else {}
+        counters = {key for plan in plans for key in rates_of(plan)}
+        # Nobody else asks for this agent until the commit, so that how many questions wait does not change.
+        counters.update(keys.asking(each.agent.id) for each in outcomes if each.binding is not None and each.agent)
+        windows = await limits.lock(tx, project, counters) if counters else {}
         charged = await self._lock_reservations(tx, project, settlings) if settlings else {}
         holders = {holder for plan in plans for holder in holders_of(plan)} if self._facts.any_budgets else set[bytes]()
         locking = holders.union(charged.values())

@@ -12,6 +12,7 @@ _UNKNOWN: Final = b"u"
 _ACCOUNT: Final = b"a"
 _ADDRESS: Final = b"d"
 _BEGUN: Final = b"b"
+_ASKING: Final = b"q"
 
 #: Addresses are chosen by whoever sends; this many counters at most hold them all.
 UNKNOWN_BUCKETS: Final = 4096
@@ -45,3 +46,8 @@ def attempts_from(address: str) -> bytes:
 def begun_from(address: str) -> bytes:
     """Ceremonies begun from one address, which prove nothing yet."""
     return _BEGUN + (zlib.crc32(address.encode()) % UNKNOWN_BUCKETS).to_bytes(2, "big")
+
+
+def asking(agent_id: bytes) -> bytes:
+    """The questions of one agent to its human. Nothing is counted here: who holds it may count them where they are."""
+    return _ASKING + agent_id
