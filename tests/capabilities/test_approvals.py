@@ -222,17 +222,22 @@ async def test_what_refuses_the_call_leaves_the_approval_unused(kavach: Kavach) 
     assert (await ask(kavach, agent.token, PAY, **FIVE)).approval_id == approval_id
 
 
-async def test_an_approval_is_answered_once(kavach: Kavach, open_kavach: OpenKavach) -> None:
-    """Approve raced with deny, in two processes: one of them wins, and what it said holds."""
-    both, agent = (kavach, await open_kavach()), await make_agent(kavach, CONSENT)
-    approval_id = await asked(kavach, agent)
-    done = await asyncio.gather(
+async def _answer_at_once(both: tuple[Kavach, Kavach], approval_id: str) -> list[Approval | BaseException]:
+    """Approve raced with deny, in two processes."""
+    return await asyncio.gather(
         *[
             getattr(both[number % 2].approvals, ("approve", "deny")[number % 2])(approval_id, by=f"human-{number}")
             for number in range(16)
         ],
         return_exceptions=True,
     )
+
+
+async def test_an_approval_is_answered_once(kavach: Kavach, open_kavach: OpenKavach) -> None:
+    """What the one that won said holds."""
+    both, agent = (kavach, await open_kavach()), await make_agent(kavach, CONSENT)
+    approval_id = await asked(kavach, agent)
+    done = await _answer_at_once(both, approval_id)
     assert Counter(type(each) for each in done) == {Approval: 1, FinalState: 15}
     winner = next(each for each in done if isinstance(each, Approval))
     assert await kavach.approvals.get(approval_id) == winner
@@ -242,6 +247,16 @@ async def test_an_approval_is_answered_once(kavach: Kavach, open_kavach: OpenKav
         "approval.requested",
         f"approval.{winner.status}",
     ]
+
+
+async def test_the_same_race_catches_an_answer_that_does_not_look(
+    kavach: Kavach, open_kavach: OpenKavach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control: whoever answers overwrites who answered before."""
+    approval_id = await asked(kavach, await make_agent(kavach, CONSENT))
+    monkeypatch.setattr(approvals, "_ANSWER", approvals._ANSWER.replace("and status = 'pending'", ""))
+    done = await _answer_at_once((kavach, await open_kavach()), approval_id)
+    assert Counter(type(each) for each in done) == {Approval: 16}
 
 
 # Time.

@@ -272,6 +272,31 @@ async def test_at_most_16_budgets_hang_on_one_thing(kavach: Kavach, open_kavach:
     assert {each.spent for each in await kavach.budgets.list()} == {1}
 
 
+async def test_the_same_check_catches_things_that_are_not_locked_while_budgets_are_counted(
+    postgres_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control: two budgets are made at once, and each is the sixteenth."""
+    meeting, of_holders = asyncio.Barrier(2), budgets.of_holders
+
+    async def note_nothing(*args: Any) -> bool:
+        return True
+
+    async def count_alone(*args: Any) -> list[Ledger]:
+        found = await of_holders(*args)
+        await meeting.wait()
+        return found
+
+    async with opener(database=postgres_home.database, project=postgres_home.project) as open_kavach:
+        kavach = await open_kavach()
+        agent = await make_agent(kavach)
+        for _ in range(15):
+            await kavach.budgets.create(agent_id=agent.id, limit=1, per="day")
+        monkeypatch.setattr(budgets, "note", note_nothing)
+        monkeypatch.setattr(budgets, "of_holders", count_alone)
+        await asyncio.gather(*[kavach.budgets.create(agent_id=agent.id, limit=1, per="day") for _ in range(2)])
+        assert await count(kavach, "kavach_budgets") == 17
+
+
 async def test_a_list_is_of_one_thing_or_of_all_that_is_an_owners(kavach: Kavach) -> None:
     made = await one_of_each(kavach, family := await make_family(kavach))
 
