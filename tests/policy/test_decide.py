@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,88 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kavach_core import Reason
-from kavach_core.capabilities.authorize.policy import Stock, Verdict, choose, decide, plan, rates_of
-from kavach_core.capabilities.delegation import AgentFacts, Edge, Facts
+from kavach_core.capabilities.authorize.policy import Stock, decide
 from kavach_core.capabilities.limits import Window
-from kavach_core.primitives.clock import MINUTE, NEVER, to_micros
-from kavach_core.primitives.permissions import AccessRequest, Permission, PermissionSet, parse_permissions
-from tests.cases import DAY, Case, load
+from kavach_core.primitives.clock import MINUTE, to_micros
+from kavach_core.primitives.permissions import AccessRequest, Permission, PermissionSet
+from tests.cases import Case, load
 from tests.policy.strategies import permissions, requests
-
-NOON = to_micros(DAY) + 12 * 60 * MINUTE
-
-
-class World:
-    """Facts made by hand. Agents and delegations are numbered; agent 1 belongs to the owner alice."""
-
-    def __init__(self, now: int = NOON) -> None:
-        self.now = now
-        self.agents: dict[bytes, AgentFacts] = {}
-        self.edges: dict[bytes, Edge] = {}
-        self.sets: dict[bytes, PermissionSet] = {}
-        self.windows: dict[bytes, Window] = {}
-
-    def agent(self, number: int, given: Sequence[Any] = (), **changes: Any) -> None:
-        usual = AgentFacts(
-            id=_id(number),
-            owner_id="alice",
-            name="agent",
-            type="autonomous",
-            permissions=self._keep(given),
-            founding_id=None,
-            ttl=None,
-            idle_at=NEVER,
-            expires_at=NEVER,
-            last_used_at=None,
-            revoked_at=None,
-            suspended_at=None,
-        )
-        self.agents[_id(number)] = usual._replace(**changes)
-
-    def edge(self, number: int, giver: int, receiver: int, given: Sequence[Any], *, source: int | None = None) -> None:
-        self.edges[_id(number)] = Edge(
-            id=_id(number),
-            from_agent=_id(giver),
-            to_agent=_id(receiver),
-            source_id=None if source is None else _id(source),
-            depth=1,
-            max_depth=9,
-            permissions=self._keep(given),
-            expires_at=NEVER,
-            revoked_at=None,
-        )
-
-    def end(self, number: int) -> None:
-        self.edges[_id(number)] = self.edges[_id(number)]._replace(revoked_at=self.now)
-
-    def facts(self) -> Facts:
-        return Facts(now=self.now, agents=self.agents, edges=self.edges, credentials={}, sets=self.sets)
-
-    def call(self, number: int, request: AccessRequest) -> Verdict:
-        """Decide, and take what the decision claims."""
-        facts, agent = self.facts(), self.agents[_id(number)]
-        for key in rates_of(plan(agent, request, facts)):
-            self.windows.setdefault(key, Window("", self.now))
-        verdict = decide(agent, request, facts, Stock(self.windows, {}))
-        for key in verdict.rates:
-            self.windows[key].take()
-        return verdict
-
-    def _keep(self, given: Sequence[Any]) -> bytes:
-        kept = PermissionSet.of(
-            each if isinstance(each, Permission) else parse_permissions([each])[0] for each in given
-        )
-        self.sets[kept.digest] = kept
-        return kept.digest
-
-
-def _id(number: int) -> bytes:
-    return number.to_bytes(16, "big")
-
-
-def _ask(text: str = "read:repos", **more: Any) -> AccessRequest:
-    action, _, resource = text.partition(":")
-    return AccessRequest.of(action=action, resource=resource, **more)
+from tests.policy.world import NOON, World, ask, id_of
 
 
 def _of_case(case: Case) -> tuple[World, AccessRequest]:
@@ -101,7 +25,7 @@ def _of_case(case: Case) -> tuple[World, AccessRequest]:
     for depth, lent in enumerate(case.chain[1:], start=1):
         world.agent(depth + 1)
         world.edge(100 + depth, depth, depth + 1, lent, source=99 + depth if depth > 1 else None)
-    return world, _ask(case.ask, arguments=case.arguments, address=case.ip)
+    return world, ask(case.ask, arguments=case.arguments, address=case.ip)
 
 
 @pytest.mark.parametrize("case", load(), ids=str)
@@ -162,7 +86,7 @@ def test_a_rate_counts_per_grant_and_not_per_resource() -> None:
     world = World()
     world.agent(1, [{"resource": "repos:*", "actions": ["*"], "constraints": {"maxCallsPerHour": 2}}])
     asked = ["read:repos:a", "write:repos:b", "read:repos:c"]
-    assert [world.call(1, _ask(text)).reason.value for text in asked] == ["ALLOWED", "ALLOWED", "RATE_LIMITED"]
+    assert [world.call(1, ask(text)).reason.value for text in asked] == ["ALLOWED", "ALLOWED", "RATE_LIMITED"]
 
 
 def test_rates_on_several_links_are_claimed_all_or_not_at_all() -> None:
@@ -171,7 +95,7 @@ def test_rates_on_several_links_are_claimed_all_or_not_at_all() -> None:
     world.agent(1, [{**rate, "constraints": {"maxCallsPerHour": 1}}])
     world.agent(2)
     world.edge(101, 1, 2, [{**rate, "constraints": {"maxCallsPerHour": 5}}])
-    allowed, refused = world.call(2, _ask()), world.call(2, _ask())
+    allowed, refused = world.call(2, ask()), world.call(2, ask())
     assert len(allowed.rates) == 2 and refused.rates == ()
     assert refused.reason is Reason.RATE_LIMITED and refused.retry_after == 3600
     assert sorted(window.hour for window in world.windows.values()) == [1, 1]
@@ -185,19 +109,19 @@ def test_the_grant_that_passes_first_is_used_and_only_its_path_is_charged() -> N
         world.agent(number, rated)
     world.edge(101, 2, 1, rated)
     world.edge(102, 3, 1, rated)
-    paths = [[link.agent_id for link in world.call(1, _ask()).path] for _ in range(3)]
-    assert paths == [[_id(1)], [_id(2), _id(1)], [_id(3), _id(1)]]
-    assert world.call(1, _ask()).reason is Reason.RATE_LIMITED
+    paths = [[link.agent_id for link in world.call(1, ask()).path] for _ in range(3)]
+    assert paths == [[id_of(1)], [id_of(2), id_of(1)], [id_of(3), id_of(1)]]
+    assert world.call(1, ask()).reason is Reason.RATE_LIMITED
 
 
 @pytest.mark.parametrize("passed, room", [(58, False), (59, False), (60, True), (61, True)])
 def test_a_rate_looks_at_the_current_minute_and_the_59_before(passed: int, room: bool) -> None:
     world = World()
     world.agent(1, [{"resource": "repos", "actions": ["read"], "constraints": {"maxCallsPerHour": 1}}])
-    world.call(1, _ask())
+    world.call(1, ask())
     world.now += passed * MINUTE
     world.windows = {key: Window(window.text, world.now) for key, window in world.windows.items()}
-    assert (world.call(1, _ask()).reason is Reason.ALLOWED) is room
+    assert (world.call(1, ask()).reason is Reason.ALLOWED) is room
 
 
 def test_the_wait_is_the_time_until_one_more_call_fits() -> None:
@@ -215,10 +139,10 @@ def test_another_grant_never_stands_in_for_a_cut_link() -> None:
     world.edge(101, 1, 2, ["read:repos"])
     world.edge(102, 3, 2, ["read:repos"])
     world.edge(103, 2, 4, ["read:repos"], source=101)
-    assert world.call(4, _ask()).reason is Reason.ALLOWED
+    assert world.call(4, ask()).reason is Reason.ALLOWED
     world.end(101)
-    assert world.call(2, _ask()).reason is Reason.ALLOWED
-    assert world.call(4, _ask()).reason is Reason.DELEGATION_ENDED
+    assert world.call(2, ask()).reason is Reason.ALLOWED
+    assert world.call(4, ask()).reason is Reason.DELEGATION_ENDED
 
 
 @pytest.mark.parametrize(
@@ -230,8 +154,8 @@ def test_another_grant_never_stands_in_for_a_cut_link() -> None:
         ({"idle_at": NOON}, Reason.AGENT_IDLE),
         ({"idle_at": NOON + 1}, None),
         ({"suspended_at": NOON - 1}, Reason.OWNER_SUSPENDED),
-        ({"founding_id": _id(101)}, None),
-        ({"founding_id": _id(999)}, Reason.CHAIN_CUT),
+        ({"founding_id": id_of(101)}, None),
+        ({"founding_id": id_of(999)}, Reason.CHAIN_CUT),
     ],
 )
 def test_an_agent_lives_until_it_ends(changes: dict[str, Any], code: Reason | None) -> None:
@@ -239,7 +163,7 @@ def test_an_agent_lives_until_it_ends(changes: dict[str, Any], code: Reason | No
     world.agent(1, ["read:repos"])
     world.agent(2, **changes)
     world.edge(101, 1, 2, ["read:repos"])
-    assert world.facts().agent_end(_id(2)) is code
+    assert world.facts().agent_end(id_of(2)) is code
 
 
 @pytest.mark.parametrize("cut", [101, 102, 103])
@@ -247,32 +171,32 @@ def test_a_chain_of_founding_delegations_is_cut_at_any_link(cut: int) -> None:
     world = World()
     world.agent(1, ["read:repos"])
     for depth in (1, 2, 3):
-        world.agent(depth + 1, founding_id=_id(100 + depth))
+        world.agent(depth + 1, founding_id=id_of(100 + depth))
         world.edge(100 + depth, depth, depth + 1, ["read:repos"], source=99 + depth if depth > 1 else None)
-    assert world.facts().agent_end(_id(4)) is None
+    assert world.facts().agent_end(id_of(4)) is None
     world.end(cut)
-    ends = [world.facts().agent_end(_id(number)) for number in (1, 2, 3, 4)]
+    ends = [world.facts().agent_end(id_of(number)) for number in (1, 2, 3, 4)]
     assert ends == [None if number <= cut - 100 else Reason.CHAIN_CUT for number in (1, 2, 3, 4)]
 
 
 def test_damaged_data_that_goes_in_circles_lives_nowhere() -> None:
     world = World()
     for number, founding in ((1, 102), (2, 101)):
-        world.agent(number, founding_id=_id(founding))
+        world.agent(number, founding_id=id_of(founding))
     world.edge(101, 1, 2, ["read:repos"], source=102)
     world.edge(102, 2, 1, ["read:repos"], source=101)
     facts = world.facts()
-    assert {facts.agent_end(_id(1)), facts.agent_end(_id(2))} == {Reason.CHAIN_CUT}
-    assert facts.path_of(_id(101)) is None
-    agent = world.agents[_id(1)]
-    assert choose(agent, plan(agent, _ask(), facts), facts, Stock({}, {})).reason is Reason.NOT_GRANTED
+    assert {facts.agent_end(id_of(1)), facts.agent_end(id_of(2))} == {Reason.CHAIN_CUT}
+    assert facts.path_of(id_of(101)) is None
+    agent = world.agents[id_of(1)]
+    assert decide(agent, ask(), facts, Stock({}, {})).reason is Reason.NOT_GRANTED
 
 
 def test_an_unreadable_constraint_denies() -> None:
     world, digest = World(), bytes(32)
     world.sets[digest] = PermissionSet.from_body('repos\trepos\tread\t{"fromTheFuture":1}', digest)
     world.agent(1, permissions=digest)
-    assert world.call(1, _ask()).reason is Reason.UNKNOWN_CONSTRAINT
+    assert world.call(1, ask()).reason is Reason.UNKNOWN_CONSTRAINT
 
 
 def test_times_of_the_cases_are_what_they_say() -> None:

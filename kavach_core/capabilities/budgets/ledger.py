@@ -123,11 +123,12 @@ class Ledger:
         """Put what a call cost in the place of what it had reserved; False, and nothing, if its window is over."""
         if charge.window_at != self.window_at:
             return False
-        held = self._leases.get(charge.lease_ends_at, 0) if charge.lease_ends_at else 0
-        if held > reserved:
-            self._leases[charge.lease_ends_at] = held - reserved
-        else:
-            self._leases.pop(charge.lease_ends_at, None)
+        if charge.lease_ends_at:
+            held = self._leases.pop(charge.lease_ends_at, 0)
+            # By a clock that is ahead of this process's it may have fallen back already.
+            reserved = min(reserved, held)
+            if held > reserved:
+                self._leases[charge.lease_ends_at] = held - reserved
         self.spent += actual - reserved
         self.changed = True
         return True
