@@ -82,10 +82,10 @@ class KavachASGI:
         """Hand the endpoint the agent that is asking: verified, not authorized for anything."""
         return _with(self._edge.require_agent, endpoint)
 
-    def require(self, permission: str) -> Callable[[Inner[AgentIdentity]], ASGIApp]:
+    def require(self, permission: str, *, cost: int | None = None) -> Callable[[Inner[AgentIdentity]], ASGIApp]:
         """Hand the endpoint the agent that is asking, verified, authorized for `"action:resource"` and recorded."""
         split_permission(permission)
-        return lambda endpoint: _with(lambda view: self._edge.require(view, permission), endpoint)
+        return lambda endpoint: _with(lambda view: self._edge.require(view, permission, cost=cost), endpoint)
 
     async def session(self, scope: Scope) -> LiveSession | None:
         """Return the live Kavach session behind a request, or None."""

@@ -42,6 +42,10 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     async def search(agent: Annotated[AgentIdentity, Depends(kv.require("read:repos"))]) -> dict[str, Any]:
         return described(agent)
 
+    @app.post("/costly")
+    async def costly(agent: Annotated[AgentIdentity, Depends(kv.require("read:repos", cost=5))]) -> dict[str, Any]:
+        return described(agent)
+
     @app.get("/seen")
     @app.get("/login")
     @app.get("/dashboard/{rest:path}")

@@ -25,6 +25,7 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     as_human = {"human": Provide(kv.human)}
     as_agent = {"agent": Provide(kv.agent)}
     may_read = {"agent": Provide(kv.require("read:repos"))}
+    may_read_at_a_cost = {"agent": Provide(kv.require("read:repos", cost=5))}
     both: Any = ["GET", "POST"]
 
     @route("/whoami", status_code=200, http_method=both, dependencies=as_identity)
@@ -41,6 +42,10 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
 
     @route("/search", status_code=200, http_method=both, dependencies=may_read)
     async def search(agent: NamedDependency[AgentIdentity]) -> dict[str, Any]:
+        return described(agent)
+
+    @route("/costly", status_code=200, http_method=both, dependencies=may_read_at_a_cost)
+    async def costly(agent: NamedDependency[AgentIdentity]) -> dict[str, Any]:
         return described(agent)
 
     @route(["/seen", "/login", "/dashboard/{rest:path}"], status_code=200, http_method=both)
@@ -99,7 +104,7 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     async def ws_look(socket: Socket) -> None:
         await _greet(socket, seen(socket))
 
-    http = [whoami, me, agent_only, search, look, session, browser, stream, each_event]
+    http = [whoami, me, agent_only, search, costly, look, session, browser, stream, each_event]
     sockets = [ws_whoami, ws_me, ws_agent, ws_search, ws_each, ws_hold, ws_look]
     app = Litestar([kv.well_known, *http, *sockets], plugins=[kv], logging_config=None)
     return app if guard is None else kv.Guard(app, **guard)

@@ -37,6 +37,10 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     async def search(scope: Scope, receive: Receive, send: Send, agent: AgentIdentity) -> None:
         await _tell(scope, receive, send, described(agent))
 
+    @kv.require("read:repos", cost=5)
+    async def costly(scope: Scope, receive: Receive, send: Send, agent: AgentIdentity) -> None:
+        await _tell(scope, receive, send, described(agent))
+
     async def look(scope: Scope, receive: Receive, send: Send) -> None:
         await _tell(scope, receive, send, seen(_Connection(scope)))
 
@@ -73,7 +77,7 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
             await send({"type": "websocket.send", "text": message["text"]})
 
     http = {"/whoami": whoami, "/me": me, "/agent": agent, "/search": search, "/session": session, "/browser": browser}
-    http |= {"/seen": look, "/login": look, "/stream": stream, "/events": each_event}
+    http |= {"/costly": costly, "/seen": look, "/login": look, "/stream": stream, "/events": each_event}
     sockets = {f"/ws{path}": endpoint for path, endpoint in http.items()} | {"/ws/each": ws_each, "/ws/hold": ws_hold}
 
     async def routes(scope: Scope, receive: Receive, send: Send) -> None:

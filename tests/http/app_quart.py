@@ -43,6 +43,11 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     async def search(agent: AgentIdentity) -> Response:
         return _json(described(agent))
 
+    @app.post("/costly")
+    @kv.require("read:repos", cost=5)
+    async def costly(agent: AgentIdentity) -> Response:
+        return _json(described(agent))
+
     @app.route("/seen")
     @app.route("/login")
     @app.route("/dashboard/<path:rest>", methods=["GET", "POST"])

@@ -37,6 +37,10 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     async def search(request: Request, agent: AgentIdentity) -> Response:
         return JSONResponse(described(agent))
 
+    @kv.require("read:repos", cost=5)
+    async def costly(request: Request, agent: AgentIdentity) -> Response:
+        return JSONResponse(described(agent))
+
     async def look(request: Request) -> Response:
         return JSONResponse(seen(request))
 
@@ -97,6 +101,7 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
             Route("/me", me, methods=both),
             Route("/agent", agent, methods=both),
             Route("/search", search, methods=both),
+            Route("/costly", costly, methods=["POST"]),
             Route("/session", session),
             Route("/browser", browser),
             Route("/stream", stream),

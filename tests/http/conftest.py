@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from secrets import token_hex
+from typing import Final
 
 import pytest
 
@@ -66,6 +67,11 @@ def stored(request: pytest.FixtureRequest) -> tuple[Framework, str]:
     """A framework and the URL of its database."""
     framework, on_postgres = request.param
     return framework, str(request.getfixturevalue("shared_postgres" if on_postgres else "sqlite_database"))
+
+
+#: For what no framework has a part in, and the contract tests hold to be the same in all.
+ONE_FRAMEWORK: Final = pytest.mark.parametrize("framework", FRAMEWORKS[:1], ids=["starlette"], indirect=True)
+ON_BOTH_DATABASES: Final = pytest.mark.parametrize("stored", _PAIRS[:2], ids=["sqlite", "postgres"], indirect=True)
 
 
 @pytest.fixture
