@@ -186,6 +186,20 @@ async def test_what_a_call_cost_is_counted_even_if_it_is_more_than_was_left(kava
     assert await spent(kavach, wide) == 85
 
 
+async def test_a_budget_that_is_over_already_is_not_over_because_of_a_settlement_that_gives_back(
+    kavach: Kavach,
+) -> None:
+    agent, budget = await bounded(kavach)
+    settling = [await reserve(kavach, agent, 40) for _ in range(3)]
+    await kavach.budgets.update(budget.id, limit=10, action="revoke")
+    assert [
+        (await kavach.settle(audit_id, actual)).exceeded for audit_id, actual in zip(settling, (25, 40), strict=False)
+    ] == [(), ()]
+    assert (await kavach.agents.get(agent.id)).status == "active"
+    assert (await kavach.settle(settling[2], 41)).exceeded == (budget.id,)
+    assert (await kavach.agents.get(agent.id)).status == "revoked"
+
+
 async def test_what_ended_or_went_away_meanwhile_is_settled_all_the_same(
     kavach: Kavach, open_kavach: OpenKavach
 ) -> None:

@@ -157,7 +157,8 @@ class Claims:
             raise Conflict("This decision reserved nothing, or is settled.", details={"auditId": settling.public_id})
         if reservation.lease_ends_at <= self._facts.now:
             raise LeaseEnded("The time to settle this decision is over.", details={"auditId": settling.public_id})
-        exceeded = [ledger for ledger in self._correct(reservation, settling.actual) if ledger.is_exceeded]
+        corrected = self._correct(reservation, settling.actual)
+        exceeded = [ledger for ledger in corrected if ledger.is_exceeded and settling.actual > reservation.amount]
         for ledger in exceeded:
             self._note_exceeded(ledger)
         self._settled.append(settling.audit_id)
