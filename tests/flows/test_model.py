@@ -91,8 +91,8 @@ def check_kavach(database: str, runner: asyncio.Runner, examples: int, *phases: 
     return told
 
 
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("times", [1, pytest.param(72, marks=pytest.mark.long)])
+@pytest.mark.timeout(14_400)
+@pytest.mark.parametrize("times", [1, pytest.param(110, marks=pytest.mark.long)])
 def test_kavach_decides_as_the_reference_model(
     database_url: str, runner: asyncio.Runner, figure: Figure, times: int
 ) -> None:
