@@ -21,8 +21,6 @@ returning {_OPEN_COLUMNS}
 _OPEN: Final = f"""
 insert into kavach_approvals (project_id, id, {", ".join(Asked._fields)}, status, created_at, expires_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8, 'pending', $9, $10)
-on conflict (binding, project_id) where closed_at is null do update set binding = excluded.binding
-returning id, binding, created_at
 """
 _CLOSE: Final = "update kavach_approvals set closed_at = $3 where project_id = $1 and id = $2"
 _USE: Final = (
@@ -71,17 +69,14 @@ async def use(tx: Transaction, project: str, used: Mapping[bytes, bytes]) -> Non
     await tx.execute_each(_USE, [(project, each, tx.now, used[each]) for each in sorted(used)])
 
 
-async def open_all(
-    tx: Transaction, project: str, asked: Sequence[Asked], *, expires_at: int
-) -> dict[bytes, tuple[bytes, bool]]:
-    """Open an approval for each of these calls; returns by binding its id, and whether it is new.
+async def open_all(tx: Transaction, project: str, asked: Sequence[Asked], *, expires_at: int) -> dict[bytes, bytes]:
+    """Open an approval for each of these calls; returns its id by binding.
 
-    Where another process was faster the one it opened is returned.
+    There is none that is not closed for any of them: nobody else asks for these agents until the commit.
     """
-    ids_ = {each.binding: tx.new_id() for each in asked}
-    ordered = sorted(asked, key=lambda each: each.binding)
-    rows = await tx.fetch_each(_OPEN, [(project, ids_[each.binding], *each, tx.now, expires_at) for each in ordered])
-    return {cast(bytes, binding): (cast(bytes, id_), id_ == ids_[cast(bytes, binding)]) for id_, binding, _ in rows}
+    opened = {each.binding: tx.new_id() for each in asked}
+    await tx.execute_each(_OPEN, [(project, opened[each.binding], *each, tx.now, expires_at) for each in asked])
+    return opened
 
 
 async def count_pending(tx: Transaction, project: str, agent_id: bytes) -> int:

@@ -9,6 +9,7 @@ from typing import Final
 from kavach_core.capabilities.approvals import queries as approvals
 from kavach_core.capabilities.approvals.model import Asked
 from kavach_core.capabilities.authorize.outcome import Outcome
+from kavach_core.capabilities.delegation import AgentFacts
 from kavach_core.capabilities.events import announce
 from kavach_core.primitives import ids
 from kavach_core.primitives.reasons import Reason
@@ -36,19 +37,17 @@ async def ask_humans(
     asked = await _within_limits(tx, project, waiting)
     await approvals.close(tx, project, [expired[each.binding] for each in asked if each.binding in expired])
     opened = await approvals.open_all(tx, project, asked, expires_at=tx.now + lifetime)
-    for each in asked:
-        approval_id, is_new = opened[each.binding]
-        for outcome in waiting[each.binding]:
+    for binding, approval_id in opened.items():
+        for outcome in waiting[binding]:
             outcome.approval_id = approval_id
-        if is_new:
-            await _announce(tx, project, waiting[each.binding][0], approval_id)
+        await _announce(tx, project, waiting[binding][0], approval_id)
 
 
 async def _within_limits(tx: Transaction, project: str, waiting: dict[bytes, list[Outcome]]) -> list[Asked]:
     asked: list[Asked] = []
     pending: Counter[bytes] = Counter()
-    for outcomes in waiting.values():
-        wanted = _asked(outcomes[0])
+    for binding, outcomes in waiting.items():
+        wanted = _asked(binding, outcomes[0])
         if wanted.arguments_hash is not None and wanted.arguments is None:
             _refuse(outcomes, Reason.TOO_LARGE_TO_APPROVE)
             continue
@@ -62,19 +61,23 @@ async def _within_limits(tx: Transaction, project: str, waiting: dict[bytes, lis
     return asked
 
 
-def _asked(outcome: Outcome) -> Asked:
-    question, agent = outcome.question, outcome.agent
-    if agent is None or outcome.binding is None:
-        raise RuntimeError("only a call of a known agent is asked about")
+def _asked(binding: bytes, outcome: Outcome) -> Asked:
+    question = outcome.question
     request = question.require_request()
     return Asked(
-        binding=outcome.binding,
-        agent_id=agent.id,
+        binding=binding,
+        agent_id=_agent_of(outcome).id,
         action=request.action,
         resource=request.resource,
         arguments=question.shown,
         arguments_hash=question.arguments_hash,
     )
+
+
+def _agent_of(outcome: Outcome) -> AgentFacts:
+    if outcome.agent is None:
+        raise RuntimeError("only a call of a known agent is asked about")
+    return outcome.agent
 
 
 def _refuse(outcomes: Sequence[Outcome], reason: Reason) -> None:
@@ -83,8 +86,7 @@ def _refuse(outcomes: Sequence[Outcome], reason: Reason) -> None:
 
 
 async def _announce(tx: Transaction, project: str, outcome: Outcome, approval_id: bytes) -> None:
-    agent, request = outcome.agent, outcome.question.require_request()
-    if agent is not None:
-        data = {"agentId": ids.AGENT.text(agent.id), "action": request.action, "resource": request.resource}
-        subject = ids.APPROVAL.text(approval_id)
-        await announce(tx, project, "approval.requested", subject=subject, owner_id=agent.owner_id, data=data)
+    agent, request = _agent_of(outcome), outcome.question.require_request()
+    data = {"agentId": ids.AGENT.text(agent.id), "action": request.action, "resource": request.resource}
+    subject = ids.APPROVAL.text(approval_id)
+    await announce(tx, project, "approval.requested", subject=subject, owner_id=agent.owner_id, data=data)
