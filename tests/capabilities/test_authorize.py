@@ -99,6 +99,7 @@ async def test_every_decision_leaves_exactly_one_row(kavach: Kavach, clock: Froz
         expected.append(("denied", rejected.code.value))
     entries = await all_entries(kavach)
     assert [(entry.result.value, entry.code.value) for entry in entries] == expected
+    assert [entry.allowed for entry in entries] == [result == "allowed" for result, _ in expected]
     assert {code for _, code in expected} == {
         *("ALLOWED", "NOT_GRANTED", "RATE_LIMITED", "AGENT_REVOKED", "AGENT_EXPIRED", "AGENT_IDLE"),
         *("OWNER_SUSPENDED", "CHAIN_CUT", "TOKEN_ROTATED"),

@@ -192,6 +192,30 @@ def test_damaged_data_that_goes_in_circles_lives_nowhere() -> None:
     assert decide(agent, ask(), facts, Stock({}, {})).reason is Reason.NOT_GRANTED
 
 
+def test_what_is_not_on_record_does_not_live_and_gives_nothing() -> None:
+    """An agent, a delegation, its giver, or the delegation it hands on."""
+    world = World()
+    world.agent(2)
+    world.edge(101, 1, 2, ["read:repos"])
+    world.edge(102, 2, 2, ["read:repos"], source=999)
+    facts = world.facts()
+    assert facts.agent_end(id_of(1)) is Reason.UNKNOWN_AGENT
+    for missing in (101, 102, 999):
+        assert not facts.edge_lives(id_of(missing)) and facts.path_of(id_of(missing)) is None
+    assert world.call(2, ask()).reason is Reason.NOT_GRANTED
+
+
+def test_a_delegation_whose_source_leads_to_another_agent_gives_nothing() -> None:
+    """Damaged data: the giver never held what it is said to hand on."""
+    world = World()
+    for number in (1, 2, 3):
+        world.agent(number, ["read:repos"] if number == 1 else [])
+    world.edge(101, 1, 2, ["read:repos"])
+    world.edge(102, 1, 3, ["read:repos"], source=101)
+    assert world.facts().path_of(id_of(102)) is None
+    assert world.call(3, ask()).reason is Reason.NOT_GRANTED
+
+
 def test_an_unreadable_constraint_denies() -> None:
     world, digest = World(), bytes(32)
     world.sets[digest] = PermissionSet.from_body('repos\trepos\tread\t{"fromTheFuture":1}', digest)

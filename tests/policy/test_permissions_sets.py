@@ -31,6 +31,12 @@ def test_matching_finds_what_looking_at_every_permission_finds(data: st.DataObje
         assert len(found) == len(by_hand)
 
 
+def test_a_set_tells_how_large_it_is_and_which_it_is() -> None:
+    made = PermissionSet.of([parse_permission("read:repos")])
+    assert repr(made) == f"<PermissionSet of 1, {made.digest.hex()[:12]}>"
+    assert made == PermissionSet.of([parse_permission("read:repos")]) != PermissionSet.of([]) and made != made.digest
+
+
 @settings(max_examples=150)
 @given(st.lists(permissions(), max_size=8), st.randoms())
 def test_a_set_is_its_content_however_it_was_listed(listed: list[Permission], random: object) -> None:
