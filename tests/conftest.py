@@ -32,6 +32,15 @@ _unavailable = pytest.StashKey[str]()
 
 # A shared machine may stall a single example for longer than Hypothesis thinks healthy.
 hypothesis.settings.register_profile("kavach", deadline=None, print_blob=True)
+# For mutants (`python -m tests.proofs.r19`), which run the same tests again and again in one process.
+hypothesis.settings.register_profile(
+    "mutants",
+    deadline=None,
+    max_examples=40,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
 hypothesis.settings.load_profile("kavach")
 
 

@@ -206,6 +206,12 @@ def test_who_must_wait_for_several_budgets_waits_for_the_last() -> None:
     assert world.call(1, ask()).retry_after == 12 * 3600
 
 
+def test_who_may_never_call_is_told_to_wait_for_a_whole_hour() -> None:
+    world = World()
+    world.agent(1, [FULL])
+    assert world.call(1, ask()).retry_after == 3600
+
+
 def test_who_must_wait_for_one_of_several_rates_waits_for_the_first() -> None:
     world = World()
     world.agent(1, [{**RATED, "resource": "*"}, RATED])
@@ -254,6 +260,28 @@ def test_a_check_that_fails_takes_nothing_from_those_that_pass(full: int) -> Non
     assert verdict.reason is (Reason.RATE_LIMITED if full < 3 else Reason.BUDGET_EXCEEDED)
     assert [ledger.spent for ledger in ledgers] == [0] * 4
     assert [window.hour for window in world.windows.values()] == [0] * 3
+
+
+def test_facts_say_how_many_budgets_hang_on_what() -> None:
+    world = World()
+    world.agent(1, ["read:repos"])
+    world.agent(2)
+    world.edge(101, 1, 2, ["read:repos"])
+    holders = {
+        **{Holder.agent(id_of(number)): number for number in (1, 2)},
+        Holder.delegation(id_of(101)): 1,
+        Holder.owner("alice"): 2,
+        Holder.project(): 3,
+    }
+    assert not world.facts().any_budgets
+    assert set(world.facts().budgets_by_holder().values()) == {0}
+    for holder, number in holders.items():
+        world.ledgers.clear()
+        for _ in range(number):
+            world.budget(holder, 1)
+        assert world.facts().any_budgets
+        noted = world.facts().budgets_by_holder()
+        assert {raw: count for raw, count in noted.items() if count} == {holder.raw: number}
 
 
 # What the human may do.

@@ -203,6 +203,12 @@ def test_a_correction_takes_its_own_share_of_a_mark() -> None:
     assert Ledger(stored(ledger), end).spent == 10
 
 
+def test_a_charge_says_what_was_taken_of_what_and_when() -> None:
+    ledger = Ledger(row(id=bytes(15) + b"b", per="hour", window_at=Period.HOUR.start(NOON)), NOON)
+    assert ledger.take(5) == Charge(bytes(15) + b"b", Period.HOUR.start(NOON), 0)
+    assert ledger.take(0, lease_ends_at=7) == Charge(bytes(15) + b"b", Period.HOUR.start(NOON), 7)
+
+
 def test_a_window_that_is_over_is_not_corrected() -> None:
     ledger = Ledger(row(per="hour", window_at=Period.HOUR.start(NOON)), NOON)
     charge = ledger.take(5)
