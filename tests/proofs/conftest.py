@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from tests.postgres_server import PostgresServer
 
 
 @pytest.fixture
 def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Tell what a proof found, in one line such as `R1 acknowledged rows lost: 0 of 8915 over 40 kills (SQLite)`."""
     return lambda line: record_property("figure", line)
+
+
+@pytest.fixture(scope="session")
+def own_server(postgres_url: str) -> Iterator[PostgresServer]:
+    """A PostgreSQL that syncs as in production, and that a proof may stop; skipped where there is none at all."""
+    with PostgresServer(durable=True) as server:
+        yield server
