@@ -18,5 +18,6 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str], No
 @pytest.fixture(scope="session")
 def own_server(postgres_url: str) -> Iterator[PostgresServer]:
     """A PostgreSQL that syncs as in production, and that a proof may stop; skipped where there is none at all."""
-    with PostgresServer(durable=True) as server:
+    # Recovery syncs every file first; one call for the whole file system does the same and does not take seconds.
+    with PostgresServer(durable=True, settings={"recovery_init_sync_method": "syncfs"}) as server:
         yield server
