@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple, TypeVar
 
-from kavach_core import Kavach
+from kavach_core import Kavach, create_kavach
 from kavach_core.capabilities.budgets import Budget, Measure
 from kavach_core.primitives import ids
 from kavach_core.primitives.clock import MINUTE
 from tests.capabilities.support import select
+
+T = TypeVar("T")
 
 
 class Row(NamedTuple):
@@ -38,6 +40,12 @@ class Row(NamedTuple):
     def spends(self) -> bool:
         """Whether it counts in budgets: an allowed call, or a cost that was corrected."""
         return self.result == "allowed"
+
+
+async def with_kavach(database: str, use: Callable[[Kavach], Awaitable[T]]) -> T:
+    """Use a Kavach that is opened for that and closed afterwards."""
+    async with await create_kavach(database=database) as kavach:
+        return await use(kavach)
 
 
 async def all_rows(kavach: Kavach) -> list[Row]:

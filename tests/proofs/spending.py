@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import count
 from typing import Any, NamedTuple
 
 from kavach_core import CallContext, Decision, Kavach, create_kavach
@@ -25,8 +26,6 @@ MOST_COST = 9
 _LONGEST_WORK = 0.01
 #: How often a call never settles, and how often one that does has cost anything.
 _ABANDONED = 0.03
-#: Seconds for which a broken variant refuses without looking.
-_TIMID = 0.02
 
 Decide = Callable[[str, int, str], Awaitable[Decision]]
 
@@ -41,15 +40,17 @@ class Job(NamedTuple):
 
 
 def work(mouth: Mouth, orders: Orders, database: str, variant: str, tokens: tuple[str, ...], job: Job) -> None:
-    """Do the job and end."""
-    asyncio.run(_work(mouth, database, variant, tokens, job))
+    """Get ready, do the job when told to begin, and end."""
+    asyncio.run(_work(mouth, orders, database, variant, tokens, job))
 
 
-async def _work(mouth: Mouth, database: str, variant: str, tokens: tuple[str, ...], job: Job) -> None:
+async def _work(mouth: Mouth, orders: Orders, database: str, variant: str, tokens: tuple[str, ...], job: Job) -> None:
     if variant == "stale":
         _believe_ledgers()
     async with await create_kavach(database=database, unsettled="release", settle_within=LEASE) as kavach:
         caller = _Caller(mouth, kavach, _timid(kavach) if variant == "timid" else _plain(kavach), tokens, job)
+        mouth.send(("ready", job.name))
+        orders.recv()
         await asyncio.gather(*[caller.call_on() for _ in range(job.callers)])
     mouth.send(("done", job.name))
 
@@ -107,16 +108,13 @@ def _plain(kavach: Kavach) -> Decide:
 
 
 def _timid(kavach: Kavach) -> Decide:
-    """What Kavach does not do: for a while after a refusal, refuse without looking."""
-    decide, refused_at = _plain(kavach), dict[str, float]()
+    """What Kavach does not do: refuse every fifth call without looking."""
+    decide, number = _plain(kavach), count(1)
 
     async def decide_or_refuse(token: str, cost: int, key: str) -> Decision:
-        if time.monotonic() - refused_at.get(token, 0.0) < _TIMID:
+        if next(number) % 5 == 0:
             return Decision(allowed=False, code=Reason.BUDGET_EXCEEDED, audit_id=None)
-        decision = await decide(token, cost, key)
-        if not decision.allowed:
-            refused_at[token] = time.monotonic()
-        return decision
+        return await decide(token, cost, key)
 
     return decide_or_refuse
 

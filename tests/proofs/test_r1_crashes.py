@@ -6,22 +6,20 @@ import asyncio
 import random
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from kavach_core import Kavach, create_kavach
+from kavach_core import Kavach
 from tests.capabilities.support import run
 from tests.postgres_server import PostgresServer
 from tests.proofs.deciding import World, make_world, work
 from tests.proofs.mortals import Mortal, hear
-from tests.proofs.records import all_rows, disagreements, gaps, lost
-
-T = TypeVar("T")
+from tests.proofs.records import all_rows, disagreements, gaps, lost, with_kavach
 
 #: Processes at a time. On SQLite they wait for each other without any order.
 _PROCESSES = {"sqlite": 2, "postgresql": 3}
@@ -117,7 +115,7 @@ def _crash(
     processes: int | None = None,
 ) -> tuple[Story, World]:
     """Kill processes that decide, and stop the database in between."""
-    world = asyncio.run(_with(database, make_world))
+    world = asyncio.run(with_kavach(database, make_world))
     story, size = Story(), processes or _PROCESSES[database.partition(":")[0]]
     crowd = Crowd(lambda: Mortal(work, database, variant, world), size, story, random.Random(kills))
     try:
@@ -128,11 +126,6 @@ def _crash(
     finally:
         crowd.end()
     return story, world
-
-
-async def _with(database: str, use: Callable[[Kavach], Awaitable[T]]) -> T:
-    async with await create_kavach(database=database) as kavach:
-        return await use(kavach)
 
 
 @dataclass
@@ -155,7 +148,7 @@ def _look(database: str, story: Story, world: World) -> Found:
         wrong = await disagreements(kavach, rows, rated=world.rated)
         return Found(len(rows), lost(story.told, rows), gaps(rows), wrong)
 
-    return asyncio.run(_with(database, look))
+    return asyncio.run(with_kavach(database, look))
 
 
 def _line(found: Found, story: Story, where: str) -> str:
@@ -216,5 +209,5 @@ def test_the_same_check_catches_a_record_that_was_damaged(tmp_path: Path) -> Non
     for damage, seen in _DAMAGE.items():
         shutil.copy(tmp_path / "whole.db", tmp_path / "copy.db")
         copy = f"sqlite:///{tmp_path}/copy.db"
-        assert asyncio.run(_with(copy, partial(run, sql=damage)))
+        assert asyncio.run(with_kavach(copy, partial(run, sql=damage)))
         assert getattr(_look(copy, story, world), seen), damage
