@@ -21,9 +21,9 @@ from tests.proofs.mortals import Mouth, Orders
 
 #: How long a reservation may stay open; one that is abandoned falls back then.
 LEASE = "1s"
-#: The most a call reserves, and the most seconds it works before it settles.
+#: The most a call reserves, and the most seconds it works before it settles, or waits after it was refused.
 MOST_COST = 9
-_LONGEST_WORK = 0.01
+_LONGEST_WORK, _LONGEST_WAIT = 0.01, 0.03
 #: How often a call never settles, and how often one that does has cost anything.
 _ABANDONED = 0.03
 
@@ -81,7 +81,9 @@ class _Caller:
         except StoreUnavailable:
             return
         self._say("end", key, decision.code.value, decision.audit_id)
-        if decision.allowed and decision.audit_id is not None:
+        if not decision.allowed:
+            await asyncio.sleep(self._chance.uniform(0, _LONGEST_WAIT))
+        elif decision.audit_id is not None:
             await asyncio.sleep(self._chance.uniform(0, _LONGEST_WORK))
             if self._chance.random() > _ABANDONED:
                 await self._settle(key, decision.audit_id, cost)
