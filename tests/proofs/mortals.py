@@ -32,6 +32,12 @@ class Mortal:
         mouth.close()
         orders.close()
 
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def tell(self, order: object) -> None:
         """Give an order."""
         self._orders.send(order)
