@@ -16,6 +16,7 @@ import pytest
 
 from kavach_core import Kavach
 from tests.capabilities.support import run
+from tests.conftest import fresh_database
 from tests.postgres_server import PostgresServer
 from tests.proofs.deciding import World, make_world, work
 from tests.proofs.mortals import Mortal, hear
@@ -177,8 +178,9 @@ def test_no_acknowledged_decision_is_lost_on_postgresql_which_is_stopped_itself(
     own_server: PostgresServer, kills: int, stops: int, figure: Callable[[str], None]
 ) -> None:
     """An immediate stop, as in a crash; those who call are told 503 and go on by themselves when it is back."""
-    story, world = _crash(own_server.url, kills=kills, stops=stops, server=own_server)
-    found = _look(own_server.url, story, world)
+    with fresh_database(own_server.url, "template1") as database:
+        story, world = _crash(database, kills=kills, stops=stops, server=own_server)
+        found = _look(database, story, world)
     figure(_line(found, story, "postgres"))
     figure(f"R1 back after a stop: within {max(story.back):.1f} s, in every process (postgres)")
     assert found.is_clean, found
