@@ -78,9 +78,9 @@ class Config:
     unsettled: Unsettled
     #: How long an approval waits for an answer, and then for its use, in microseconds.
     approval_lifetime: int
-    #: Decisions that may wait for the database; the next one is turned away at once.
+    #: Decisions that may wait for the database, and other transactions; the next one is turned away at once.
     max_waiting: int
-    #: How long a decision may take, in microseconds, before its caller is told to come back.
+    #: How long a decision may take, in microseconds, before its caller is told to come back; others may wait as long.
     answer_within: int
     #: Peers whose `X-Forwarded-For` is believed.
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]

@@ -30,6 +30,7 @@ from kavach_core.capabilities.users import Users
 from kavach_core.capabilities.users import queries as user_queries
 from kavach_core.config import Config, Settings, load_config
 from kavach_core.errors import StoreUnavailable
+from kavach_core.primitives.clock import SECOND
 from kavach_core.runtime import Runtime
 from kavach_core.store.open import open_store
 
@@ -121,5 +122,7 @@ async def open_kavach(config: Config) -> Kavach:
         clock=config.clock,
         pgbouncer=config.pgbouncer,
         skip_migrations=config.skip_migrations,
+        max_waiting=config.max_waiting,
+        patience=config.answer_within / SECOND,
     )
     return Kavach(Runtime(store, config))

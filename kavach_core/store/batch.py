@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from kavach_core.errors import InvalidInput, StoreUnavailable
-from kavach_core.store.faults import CommitLost, DataRejected, RunAgain, unavailable
+from kavach_core.store.faults import CommitLost, DataRejected, RunAgain, too_many, too_slow, unavailable
 from kavach_core.store.loops import call_in, fail, give
 from kavach_core.store.store import A, BatchWorker, Q, Transaction
 from kavach_core.store.turns import TurnQueue
@@ -83,7 +83,7 @@ class BatchLane(Generic[Q, A]):
                 self._busy = True
                 self._wake(self)
         if turned_away is not None:
-            call_in(turned_away.loop, fail, turned_away.future, unavailable("Too many calls wait for the database."))
+            call_in(turned_away.loop, fail, turned_away.future, too_many())
         # Who waits for too long is told so and not decided; where the transaction is under way already, it goes on.
         timer = loop.call_later(self._traffic.patience, _give_up, caller.future)
         try:
@@ -152,7 +152,7 @@ class BatchLane(Generic[Q, A]):
 
 
 def _give_up(future: asyncio.Future[A]) -> None:
-    fail(future, unavailable("The database takes too long."))
+    fail(future, too_slow())
 
 
 def _chained(error: Exception, cause: BaseException) -> Exception:

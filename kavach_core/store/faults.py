@@ -29,6 +29,16 @@ def unavailable(message: str = "The database cannot be read or written now.") ->
     return StoreUnavailable(message)
 
 
+def too_many() -> StoreUnavailable:
+    """What a caller gets at once when as many wait already as may."""
+    return unavailable("Too many calls wait for the database.")
+
+
+def too_slow() -> StoreUnavailable:
+    """What a caller gets who has waited for too long."""
+    return unavailable("The database takes too long.")
+
+
 def outcome_unknown(lost: CommitLost) -> StoreUnavailable:
     """What a caller gets for a lost COMMIT."""
     error = unavailable("The connection to the database was lost during COMMIT; its outcome is not known.")

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 from kavach_core.primitives.clock import Clock
 from kavach_core.store.batch import BatchLane, Traffic
 from kavach_core.store.dialect import Dialect
-from kavach_core.store.faults import CommitLost, RunAgain, outcome_unknown, unavailable
+from kavach_core.store.faults import CommitLost, RunAgain, outcome_unknown, too_many, unavailable
 from kavach_core.store.postgres_driver import Connection, Pool, connect, create_pool, cut, failures, is_closed
 from kavach_core.store.postgres_transaction import PostgresTransaction, begin
 from kavach_core.store.store import A, BatchWorker, Q, Transaction, same_turn
@@ -27,8 +27,7 @@ Ts = TypeVarTuple("Ts")
 
 #: How often a transaction is run before its deadlocks count as a failure of the database.
 _RUNS: Final = 5
-#: Seconds to wait for a free connection, and for connections to close.
-_ACQUIRE_TIMEOUT: Final = 10.0
+#: Seconds to wait for connections to close.
 _CLOSE_TIMEOUT: Final = 5.0
 
 _WRITE: Final = "begin isolation level read committed read write"
@@ -56,11 +55,15 @@ Source = Callable[[], AbstractAsyncContextManager[Connection]]
 class PostgresStore:
     """One database, for the event loop that opened it."""
 
-    def __init__(self, url: str, pool: Pool, *, clock: Clock | None, pgbouncer: bool) -> None:
+    def __init__(
+        self, url: str, pool: Pool, *, clock: Clock | None, pgbouncer: bool, max_waiting: int, patience: float
+    ) -> None:
         self._url = url
         self._pool = pool
         self._clock = clock
         self._pgbouncer = pgbouncer
+        self._max_waiting = max_waiting
+        self._patience = patience
         self._timeline = Timeline()
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -68,9 +71,12 @@ class PostgresStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, url: str, *, clock: Clock | None, pgbouncer: bool, pool_size: int) -> PostgresStore:
+    async def open(
+        cls, url: str, *, clock: Clock | None, pgbouncer: bool, pool_size: int, max_waiting: int, patience: float
+    ) -> PostgresStore:
         """A store whose connections are opened when they are needed."""
-        return cls(url, await create_pool(url, size=pool_size, pgbouncer=pgbouncer), clock=clock, pgbouncer=pgbouncer)
+        pool = await create_pool(url, size=pool_size, pgbouncer=pgbouncer)
+        return cls(url, pool, clock=clock, pgbouncer=pgbouncer, max_waiting=max_waiting, patience=patience)
 
     @property
     def dialect(self) -> str:
@@ -144,6 +150,8 @@ class PostgresStore:
     async def _ask(self, transaction: Coroutine[Any, Any, T]) -> T:
         try:
             self._require_open()
+            if len(self._tasks) >= self._max_waiting:
+                raise too_many()
         except BaseException:
             transaction.close()
             raise
@@ -186,7 +194,7 @@ class PostgresStore:
     @asynccontextmanager
     async def _lend(self) -> AsyncGenerator[Connection]:
         try:
-            connection = await self._pool.acquire(timeout=_ACQUIRE_TIMEOUT)
+            connection = await self._pool.acquire(timeout=self._patience)
         except failures() as error:
             raise unavailable() from error
         try:

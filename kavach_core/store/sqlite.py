@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from kavach_core.primitives.clock import Clock, system_clock
 from kavach_core.store.batch import BatchLane, Traffic
 from kavach_core.store.dialect import Dialect
-from kavach_core.store.faults import CommitLost, outcome_unknown, unavailable
+from kavach_core.store.faults import CommitLost, outcome_unknown, too_many, too_slow, unavailable
 from kavach_core.store.loops import call_in, fail, give
 from kavach_core.store.sqlite_thread import ConnectionThread, Link
 from kavach_core.store.sqlite_transaction import SqliteTransaction, begin
@@ -32,9 +33,13 @@ _READ: Final = "begin deferred"
 class SqliteStore:
     """A handle on the engine of one file. Loops and threads may share it, and each may open its own."""
 
-    def __init__(self, path: str, *, clock: Clock | None, busy_timeout: float) -> None:
+    def __init__(
+        self, path: str, *, clock: Clock | None, busy_timeout: float, max_waiting: int, patience: float
+    ) -> None:
         self._engine = _hold(path, busy_timeout)
         self._clock = clock or system_clock
+        self._max_waiting = max_waiting
+        self._patience = patience
         self._closed = False
 
     @property
@@ -80,11 +85,16 @@ class SqliteStore:
     async def _ask(
         self, thread: ConnectionThread, opening: str, function: Callable[[Transaction, *Ts], Awaitable[T]], *args: *Ts
     ) -> T:
+        if thread.waiting >= self._max_waiting:
+            raise too_many()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
+        give_up_at = time.monotonic() + self._patience
 
         def job(link: Link) -> None:
             try:
+                if time.monotonic() > give_up_at:  # else each would wait for a locked file in turn
+                    raise too_slow()
                 result = drive(carry_out(self._begin(link, opening), function, *args))
             except CommitLost as lost:
                 call_in(loop, fail, future, outcome_unknown(lost))

@@ -122,6 +122,11 @@ class ConnectionThread:
         """Run the job after those posted before."""
         self._jobs.put(job)
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs have not begun."""
+        return self._jobs.qsize()
+
     def stop(self) -> None:
         """Let the thread end after what it has to do, including what its jobs still post."""
         self._jobs.put(None)
