@@ -90,7 +90,6 @@ def _obey(orders: Connection, work: Work, args: Sequence[str]) -> None:
 
 async def meet(at: int) -> None:
     """Wait for a moment, to begin at once with others that wait for it."""
-    while (left := at - time.monotonic_ns()) > 2_000_000:
-        await asyncio.sleep((left - 2_000_000) / 1e9)
+    await asyncio.sleep(max(0.0, (at - time.monotonic_ns()) / 1e9 - 0.002))
     while time.monotonic_ns() < at:
         pass
