@@ -1,4 +1,4 @@
-"""Transactions that wait for their turn: so many and no more, and not for ever. Lanes have a bound of their own."""
+"""Transactions that wait for their turn: so many and no more, and not for ever."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import time
 import pytest
 
 from kavach_core.errors import StoreUnavailable
-from kavach_core.store import Transaction
+from kavach_core.store import Store, Transaction
 from tests.store.conftest import OpenStore
-from tests.store.support import add, make_things, names, stay
+from tests.store.support import AddThings, add, make_things, names, stay
 
 
 async def test_more_transactions_than_may_wait_are_turned_away_at_once(opened: OpenStore, database_url: str) -> None:
@@ -61,3 +61,20 @@ async def test_who_waits_too_long_for_a_connection_is_told(opened: OpenStore, po
     assert not holding.done()
     await holding
     assert await names(store) == []
+
+
+async def test_who_waits_too_long_in_a_lane_is_told_in_time_and_not_decided_later(store: Store) -> None:
+    worker = AddThings(slow=0.4)
+    lane = store.lane(worker, patience=0.1)
+    first = asyncio.create_task(lane.submit("under way"))
+    await asyncio.sleep(0.05)
+    began = time.monotonic()
+    told = await asyncio.gather(*[lane.submit(f"{number}") for number in range(9)], return_exceptions=True)
+    took = time.monotonic() - began
+    assert [type(each) for each in told] == [StoreUnavailable] * 9
+    with pytest.raises(StoreUnavailable, match="too long"):
+        await first
+    assert took >= 0.1 and worker.diary == ["run"], "they heard it while the transaction was under way"
+    worker.slow = 0
+    await store.close()
+    assert worker.batches == [["under way"]] and worker.diary == ["run", "committed"]
