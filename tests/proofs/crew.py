@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["tests.proofs.calling", "asyncpg"])
+_forks.set_forkserver_preload(["tests.proofs.calling", "tests.proofs.once", "asyncpg"])
 
 #: What a process of a crew can be told to do.
 Orders = Mapping[str, Callable[..., Awaitable[Any]]]
