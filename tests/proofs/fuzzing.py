@@ -26,8 +26,15 @@ _STRANGE_VALUES: tuple[Any, ...] = (
 )
 #: The ids that the first part of a path is about.
 _KINDS = {
-    "agents": "agt", "delegations": "dlg", "approvals": "apr", "budgets": "bdg", "sessions": "ses",
-    "passkeys": "psk", "keys": "key", "audit": "aud", "users": "usr",
+    "agents": "agt",
+    "delegations": "dlg",
+    "approvals": "apr",
+    "budgets": "bdg",
+    "sessions": "ses",
+    "passkeys": "psk",
+    "keys": "key",
+    "audit": "aud",
+    "users": "usr",
 }
 _PATH_PARTS = ("%00", "%2F", "%2e%2e", "%C0%AF", "%ED%A0%80", "%F0%9F%A4%96", "a" * 3000, "..", ".", "", "*", "{id}")
 

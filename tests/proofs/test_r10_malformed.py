@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import random
+import secrets
 import traceback
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
@@ -46,9 +47,8 @@ async def fuzzed(database: str) -> AsyncGenerator[tuple[World, Fuzzer]]:
 
 
 async def arm(world: World, fuzzer: Fuzzer) -> None:
-    """New things and credentials for the requests to come; those before may have ended what they had."""
-    await world.kavach.owners.resume("alice")
-    cast = await make_cast(world)
+    """A new owner's things and credentials for the requests to come; those before may have ended what they had."""
+    cast = await make_cast(world, f"owner-{secrets.token_hex(4)}")
     fuzzer.ids = [cast.agent, cast.peer, cast.delegation, cast.session, cast.passkey, cast.key, cast.budget]
     fuzzer.ids += [cast.approval, cast.decision, NO_AGENT]
     held = [await world.service(), cast.as_human, cast.as_agent, cast.as_recovering]
