@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
 
@@ -47,6 +49,21 @@ def test_a_queue_full_of_lines_of_one_turns_the_next_one_away() -> None:
         queue.put(number, number)
     assert queue.put(3, 3) == 3
     assert queue.clear() == [0, 1, 2]
+
+
+def test_room_is_made_in_microseconds_however_many_lines_there_are() -> None:
+    """One busy owner, and a flood of tokens that are nobody's and so each a line of its own."""
+    queue = TurnQueue[int](10_000)
+    for number in range(5_000):
+        queue.put("busy", number)
+        queue.put(number, number)
+    took: list[int] = []
+    for number in range(5_000, 6_000):
+        began = time.perf_counter_ns()
+        assert queue.put(number, number) is not None
+        took.append(time.perf_counter_ns() - began)
+    assert statistics.median(took) < 100_000
+    assert len(queue.clear()) == 10_000
 
 
 @given(steps=_steps, most=st.integers(1, 12))
