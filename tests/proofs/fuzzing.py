@@ -312,7 +312,7 @@ async def send_over(port: int, raw: bytes) -> Answer:
     said = b""
     try:
         writer.write(raw)
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(1):
             said = await reader.read(1 << 20)
             while piece := await reader.read(1 << 20):
                 said += piece

@@ -99,7 +99,7 @@ async def test_no_bytes_break_a_real_server(
                 assert answer.fault is None, f"seed {_SEED + 1}-{number}: {answer.fault} to {raw!r}"
         assert (await world.call("GET", "/openapi.json")).status_code == 200
     figure(f"R10 malformed requests that broke something: 0 of {requests:,} to uvicorn, {_told(statuses)}")
-    assert {200, 400, 401} <= statuses.keys()
+    assert statuses[400] and statuses.total() > 2 * statuses[None]
     assert _complaints(caplog) == []
 
 

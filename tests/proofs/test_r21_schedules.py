@@ -24,19 +24,32 @@ from kavach_core.store.store import same_turn
 from tests.proofs.histories import Outcome, run_history
 from tests.proofs.stepping import SteppedStore
 
+#: Schedules that share a file, which grows with each.
+_A_FILE = 5_000
+
+
+def migrated(folder: Path, name: str = "kavach") -> str:
+    """A file for histories, in the place of an older one of that name."""
+    for old in folder.glob(f"{name}.db*"):
+        old.unlink()
+    asyncio.run(migrate(f"sqlite:///{folder / name}.db"))
+    return f"{folder / name}.db"
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     """A migrated file."""
-    asyncio.run(migrate(f"sqlite:///{tmp_path / 'kavach.db'}"))
-    return str(tmp_path / "kavach.db")
+    return migrated(tmp_path)
 
 
 @pytest.mark.parametrize("schedules", [300, pytest.param(100_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
-def test_every_order_of_steps_leaves_the_record_whole(path: str, schedules: int, figure: Callable[[str], None]) -> None:
+def test_every_order_of_steps_leaves_the_record_whole(
+    tmp_path: Path, schedules: int, figure: Callable[[str], None]
+) -> None:
     codes: Counter[str] = Counter()
-    steps = 0
+    steps, path = 0, ""
     for seed in range(schedules):
+        path = path if seed % _A_FILE else migrated(tmp_path)
         outcome = run_history(path, seed)
         assert not outcome.wrong, f"seed {seed}: {outcome.wrong}"
         codes.update(each.code for each in outcome.told)
@@ -49,10 +62,9 @@ def test_every_order_of_steps_leaves_the_record_whole(path: str, schedules: int,
 
 
 def test_a_seed_is_one_order_of_events(path: str, tmp_path: Path) -> None:
-    other = tmp_path / "other.db"
-    asyncio.run(migrate(f"sqlite:///{other}"))
+    other = migrated(tmp_path, "other")
     for seed in range(20):
-        first, again = run_history(path, seed), run_history(str(other), seed)
+        first, again = run_history(path, seed), run_history(other, seed)
         assert first.trace == again.trace
         assert _without_ids(first) == _without_ids(again)
     assert len({tuple(run_history(path, seed).trace) for seed in range(100, 120)}) == 20
@@ -80,11 +92,10 @@ def test_a_planted_race_is_found_and_its_seed_brings_it_back(path: str, tmp_path
     """The negative control."""
     seed, found = _first_failure(path, ForgetfulStore)
     assert any("forgotten" in each or "still waits" in each for each in found.wrong)
-    other = tmp_path / "other.db"
-    asyncio.run(migrate(f"sqlite:///{other}"))
-    again = run_history(str(other), seed, make_store=ForgetfulStore)
+    other = migrated(tmp_path, "other")
+    again = run_history(other, seed, make_store=ForgetfulStore)
     assert again.trace == found.trace and _without_ids(again) == _without_ids(found)
-    assert not run_history(str(other), seed + 1_000_000).wrong
+    assert not run_history(other, seed + 1_000_000).wrong
 
 
 async def _nothing(*args: object, **more: object) -> None:
