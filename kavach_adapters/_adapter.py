@@ -66,6 +66,11 @@ class Refused(Exception):
         self.error = error
 
 
+def mount_name(edge: Edge) -> str:
+    """A name for a mount, where a framework wants one that no other has: `staff_kavach` for `/staff/kavach`."""
+    return "".join(each if each.isalnum() else "_" for each in edge.mount.strip("/"))
+
+
 class Adapter(ABC, Generic[Connection]):
     """One mount of Kavach in an app. Nothing is opened when it is made."""
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, cast
 
-from kavach_core.api.identify import IDENTITY_KEY
+from kavach_core.api.identify import nothing_said
 from kavach_core.api.operation import Reply
 from kavach_core.api.view import BodyReader, View
 from kavach_core.errors import BodyTooLarge, InvalidInput
@@ -49,9 +49,7 @@ def view_of(
 def own_state(scope: Scope) -> dict[str, object]:
     """The state of this scope alone, without an identity that another request may have left there."""
     if _OWN_STATE not in scope:
-        state = dict(scope.get("state") or {})
-        state.pop(IDENTITY_KEY, None)
-        scope["state"] = state
+        scope["state"] = nothing_said(scope.get("state") or {})
         scope[_OWN_STATE] = True
     return cast("dict[str, object]", scope["state"])
 

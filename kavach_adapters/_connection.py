@@ -10,9 +10,9 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, own_state, view_of
+from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, view_of
 from kavach_adapters._watch import Close, Watch
-from kavach_core.api.edge import IDENTITY_KEY, Edge
+from kavach_core.api.edge import Edge
 from kavach_core.errors import ConfigurationError
 
 #: Seconds between two looks at an open connection.
@@ -30,7 +30,7 @@ _CLIENT_GONE: Final[Message] = {"type": "http.disconnect"}
 class Watched:
     """Wraps an app: its sockets are closed, and its streams ended, when who opened them is no longer who they were.
 
-    The identity is the one in the scope's state, whoever put it there: the guard or `require`.
+    Whoever told who that is, the guard or `require`, and of whichever mount: each is asked again.
     """
 
     def __init__(self, app: ASGIApp, edge: Edge, every: float) -> None:
@@ -125,8 +125,8 @@ class _Connection:
         self._send = send
         self._is_socket = scope["type"] == "websocket"
         self._receive = Listening(receive, _SOCKET_GONE if self._is_socket else _CLIENT_GONE)
-        # Its own before the app sees it: whoever copies the scope on the way shares it then.
-        self._state = own_state(scope)
+        # Its state is its own before the app sees it: whoever copies the scope on the way shares it then.
+        self._view = view_of(scope)
         self._watch: Watch | None = None
         self._running = asyncio.timeout(None)
         self._is_done = False
@@ -162,8 +162,8 @@ class _Connection:
         await self._send(message)
 
     def _watch_on(self) -> None:
-        if self._watch is None and self._state.get(IDENTITY_KEY) is not None:
-            self._watch = Watch(self._edge, view_of(self._scope), self._every, self._end)
+        if self._watch is None and self._edge.knows_somebody(self._view):
+            self._watch = Watch(self._edge, self._view, self._every, self._end)
             self._watch.start()
 
     def _done(self) -> None:

@@ -20,14 +20,14 @@ from kavach_core.api.table import TABLE
 from kavach_core.api.view import View
 
 
-def operation_handlers(edge: Edge, table: Sequence[Operation]) -> list[HTTPRouteHandler]:
-    """A handler for each operation, and those for HEAD and OPTIONS."""
+def operation_handlers(edge: Edge, table: Sequence[Operation], prefix: str = "") -> list[HTTPRouteHandler]:
+    """A handler for each operation, and those for HEAD and OPTIONS. `prefix` is for the names of a second mount."""
     paths = dict.fromkeys(operation.path for operation in table)
     return [
         # First, because Litestar answers OPTIONS by itself for a path that has no handler for it yet.
         *(_options_handler(table, path) for path in paths),
-        *(_handler(edge, operation, operation.method) for operation in table),
-        *(_handler(edge, operation, "HEAD") for operation in table if operation.method == "GET"),
+        *(_handler(edge, operation, operation.method, prefix) for operation in table),
+        *(_handler(edge, operation, "HEAD", prefix) for operation in table if operation.method == "GET"),
     ]
 
 
@@ -64,7 +64,7 @@ class UnknownUnder:
         return None
 
 
-def _handler(edge: Edge, operation: Operation, method: str) -> HTTPRouteHandler:
+def _handler(edge: Edge, operation: Operation, method: str, prefix: str) -> HTTPRouteHandler:
     async def handle(request: AnyRequest) -> ASGIResponse:
         view = scope_view(request.scope, body_reader(request))
         reply = await run(edge, operation, view) if _is_exact(view, request) else run_unknown((), view.path)
@@ -74,13 +74,13 @@ def _handler(edge: Edge, operation: Operation, method: str) -> HTTPRouteHandler:
 
     class Documented(Described):
         def to_schema(self) -> dict[str, Any]:
-            return openapi.fragment(operation)
+            return {**openapi.fragment(operation), "operationId": prefix + operation.name}
 
     return route(
         _typed(operation.path),
         http_method=cast(Any, method),
         operation_class=Documented,
-        operation_id=operation.name,
+        operation_id=prefix + operation.name,
         include_in_schema=method == operation.method,
         request_max_body_size=operation.limit,
         # The answer has its own; Litestar would give a DELETE 204, and refuse that a 204 has a body.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from kavach_core.api import problems
-from kavach_core.api.edge import IDENTITY_KEY, Edge
+from kavach_core.api.edge import Edge
 from kavach_core.api.view import View
 
 #: Closes a connection, with a code and a reason.
@@ -21,7 +21,6 @@ class Watch:
         self._view = view
         self._every = every
         self._end = end
-        self._known = view.state.get(IDENTITY_KEY)
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.Task[None] | None = None
 
@@ -46,7 +45,7 @@ class Watch:
 
     async def _look_again(self) -> None:
         try:
-            await self._edge.check_still(self._view, self._known)
+            await self._edge.check_still(self._view)
         except Exception as error:
             # What cannot be told is a reason to end too: the gate fails closed.
             await self._end(*problems.to_close(error))

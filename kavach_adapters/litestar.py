@@ -16,7 +16,7 @@ from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute
 from litestar.types import Scope
 
-from kavach_adapters._adapter import Adapter, Establish, GuardOptions, Options, Refused, Who
+from kavach_adapters._adapter import Adapter, Establish, GuardOptions, Options, Refused, Who, mount_name
 from kavach_adapters._asgi import ASGIApp
 from kavach_adapters._asgi import Scope as AnyScope
 from kavach_adapters._connection import RECHECK, Watched
@@ -70,7 +70,9 @@ class KavachLitestar(Adapter[Connection], InitPlugin, ReceiveRoutePlugin):
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the routes under the mount, and what belongs to them. Called by Litestar."""
-        app_config.route_handlers.append(Router(self._edge.mount, route_handlers=operation_handlers(self._edge, TABLE)))
+        is_first = next(each for each in app_config.plugins if isinstance(each, KavachLitestar)) is self
+        handlers = operation_handlers(self._edge, TABLE, "" if is_first else f"{mount_name(self._edge)}_")
+        app_config.route_handlers.append(Router(self._edge.mount, route_handlers=handlers))
         app_config.before_send.append(UnknownUnder(app_config.path.rstrip("/") + self._edge.mount))
         app_config.on_shutdown.append(self._edge.get_kavach.close)
         app_config.middleware.insert(0, DefineMiddleware(cast(Any, self._around)))

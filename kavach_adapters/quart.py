@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast
 
 from quart import Blueprint, Quart, Response
 
-from kavach_adapters._adapter import Adapter, Establish, GuardOptions, Options, Who
+from kavach_adapters._adapter import Adapter, Establish, GuardOptions, Options, Who, mount_name
 from kavach_adapters._asgi import ASGIApp
 from kavach_adapters._connection import RECHECK, Watched
 from kavach_adapters._quart import Connection, add_operations, answer, connection_view, current, mount_blueprint
@@ -41,7 +41,9 @@ class KavachQuart(Adapter[Connection]):
 
     def init_app(self, app: Quart) -> None:
         """Register the routes, verify what stays open again, and close Kavach when the app shuts down."""
-        app.register_blueprint(self.blueprint)
+        # A second mount cannot have the name of the first.
+        name = mount_name(self._edge) if "kavach" in app.blueprints else "kavach"
+        app.register_blueprint(self.blueprint, name=name)
         app.after_serving(self._edge.get_kavach.close)
         watched = Watched(SocketRefusals(cast(ASGIApp, app.asgi_app)), self._edge, self._recheck)
         app.asgi_app = cast(Any, watched)  # type: ignore[method-assign]

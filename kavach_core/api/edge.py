@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from kavach_core.api.credentials import bearer_of, presented
 from kavach_core.api.granting import Granting
 from kavach_core.api.hooks import ChecksConfig, GetKavach, Grantable, HumansFrom, ResolveUser
-from kavach_core.api.identify import IDENTITY_KEY, Identifier
+from kavach_core.api.identify import Identifier, check_still, knows_somebody
 from kavach_core.api.origin import check_anonymous, check_origin, context_of
 from kavach_core.api.route_permission import fill, split_permission
 from kavach_core.api.view import View
@@ -26,7 +26,6 @@ from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Ident
 from kavach_core.primitives.tokens import TokenKind
 
 __all__ = [
-    "IDENTITY_KEY",
     "ChecksConfig",
     "Edge",
     "GetKavach",
@@ -71,12 +70,16 @@ class Edge:
         """
         return await self._identifier.identify(view)
 
-    async def check_still(self, view: View, known: object) -> None:
-        """Ask anew who is behind a connection that stays open.
+    def knows_somebody(self, view: View) -> bool:
+        """Whether this mount, or another one on the way of this request, has told who is behind it."""
+        return knows_somebody(view.state)
 
-        Raises `Unauthenticated` if that is not who is `known`, and as `identify`.
+    async def check_still(self, view: View) -> None:
+        """Ask anew who is behind a connection that stays open, of every mount that has told.
+
+        Raises `Unauthenticated` if that is somebody else now, and as `identify`.
         """
-        await self._identifier.check_still(view, known)
+        await check_still(view)
 
     async def require_identity(self, view: View) -> Identity:
         """Like `identify`, but nobody is `Unauthenticated`. A human must come from one of the app's own pages."""
@@ -130,8 +133,7 @@ class Edge:
             context=self.context(view),
             cost=cost,
         )
-        view.state[IDENTITY_KEY] = identity
-        return identity
+        return self._identifier.remember(view, identity)
 
     async def authorize(
         self,

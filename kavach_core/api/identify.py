@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from kavach_core.api.credentials import bad_credential, bearer_of, presented, session_cookies
 from kavach_core.api.hooks import GetKavach, ResolveUser
@@ -19,10 +20,37 @@ from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Ident
 from kavach_core.primitives.reasons import Reason
 from kavach_core.primitives.tokens import TokenKind
 
-#: Where the identity of a request travels from the guard to the handler.
+#: Where an app finds the identity of a request: what the mount said that was asked last.
 IDENTITY_KEY: Final = "kavach_identity"
+#: Where each mount finds what it said itself. An app may have several, and none believes another.
+_SAID_KEY: Final = "kavach.said"
+
+#: An identity, or None for nobody.
+Known = TypeVar("Known", bound=Identity | None)
 
 _log = logging.getLogger("kavach")
+
+
+def nothing_said(state: Mapping[str, object]) -> dict[str, object]:
+    """The state of a request without what any mount has said about it."""
+    return {key: value for key, value in state.items() if key not in (IDENTITY_KEY, _SAID_KEY)}
+
+
+def knows_somebody(state: Mapping[str, object]) -> bool:
+    """Whether any mount has told who is behind a request."""
+    return any(identity is not None for identity in _said(state).values())
+
+
+async def check_still(view: View) -> None:
+    """Ask each mount anew that has told who is behind a connection, which stays open.
+
+    Raises `Unauthenticated` if that is somebody else now, and as `Identifier.identify`.
+    """
+    for mount, known in _said(view.state).items():
+        if known is not None:
+            now = await mount.identify(replace(view, state=nothing_said(view.state)))
+            if _who(now) != _who(known):
+                raise Unauthenticated("This connection is no longer whose it was.")
 
 
 class Identifier:
@@ -39,18 +67,16 @@ class Identifier:
         Raises `Unauthenticated` for a credential that does not hold, `OwnerSuspended` for a human who is,
         `RateLimited`, and `ResolverFailed` or `StoreUnavailable` when it cannot be told.
         """
-        if IDENTITY_KEY not in view.state:
-            view.state[IDENTITY_KEY] = await self._identify(view)
-        return cast("Identity | None", view.state[IDENTITY_KEY])
+        said = _said(view.state)
+        if self in said:
+            return said[self]
+        return self.remember(view, await self._identify(view))
 
-    async def check_still(self, view: View, known: object) -> None:
-        """Ask anew who is behind a connection that stays open.
-
-        Raises `Unauthenticated` if that is not who is `known`, and as `identify`.
-        """
-        state = {key: value for key, value in view.state.items() if key != IDENTITY_KEY}
-        if _who(await self.identify(replace(view, state=state))) != _who(known):
-            raise Unauthenticated("This connection is no longer whose it was.")
+    def remember(self, view: View, identity: Known) -> Known:
+        """Keep who is behind a request, for this mount and for the app to read."""
+        view.state[_SAID_KEY] = {**_said(view.state), self: identity}
+        view.state[IDENTITY_KEY] = identity
+        return identity
 
     async def session(self, view: View) -> LiveSession | None:
         """Return the live Kavach session behind a request, by cookie or bearer, or None."""
@@ -151,6 +177,10 @@ class Identifier:
                 raise OwnerSuspended("The owner is suspended.")
             raise Unauthenticated("The session has ended or never was.", reason=session.code.value)
         return HumanIdentity(id=session.user_id, session_id=session.id, by_header=by_header)
+
+
+def _said(state: Mapping[str, object]) -> Mapping[Identifier, Identity | None]:
+    return cast("Mapping[Identifier, Identity | None]", state.get(_SAID_KEY, {}))
 
 
 def _who(identity: object) -> tuple[type[object], object]:

@@ -38,9 +38,9 @@ class Socket:
         else:
             assert answer["type"] == "websocket.accept", answer
 
-    async def message(self) -> dict[str, Any]:
-        """The next message of the app."""
-        return await asyncio.wait_for(self._from_app.get(), _SECONDS)
+    async def message(self, within: float = _SECONDS) -> dict[str, Any]:
+        """The next message of the app. Raises `TimeoutError` if it says nothing for so many seconds."""
+        return await asyncio.wait_for(self._from_app.get(), within)
 
     async def json(self) -> Any:
         """The next message of the app, which is JSON."""

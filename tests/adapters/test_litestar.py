@@ -112,6 +112,18 @@ async def test_a_path_of_the_app_goes_before_the_mount_and_the_guard_knows_it(
         assert (await client.get("/v1/mine")).status_code == (401 if guarded else 200)
 
 
+async def test_an_app_may_have_two_mounts(get_kavach: LazyKavach) -> None:
+    mounts = ("/api/kavach", "/staff/kavach")
+    app = quiet(plugins=[kavach_litestar(get_kavach, mount=mount) for mount in mounts])
+    async with client_of(app) as client:
+        for mount in mounts:
+            assert error_of(await client.get(f"{mount}/agents")) == (401, "UNAUTHENTICATED")
+            assert error_of(await client.get(f"{mount}/nothing")) == (404, "NOT_FOUND")
+        paths = (await client.get("/schema/openapi.json")).json()["paths"]
+    named = [paths[f"{mount}/agents"]["get"]["operationId"] for mount in mounts]
+    assert named == ["listAgents", "staff_kavach_listAgents"]
+
+
 async def test_the_guard_as_litestars_own_middleware_sees_what_has_a_route(get_kavach: LazyKavach) -> None:
     kv = kavach_litestar(get_kavach)
     app = quiet(mine, plugins=[kv], middleware=[DefineMiddleware(kv.Guard, public=["/schema/:path*"])])  # type: ignore[arg-type]

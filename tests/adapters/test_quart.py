@@ -40,6 +40,16 @@ async def test_a_view_keeps_its_own_arguments(get_kavach: LazyKavach) -> None:
         assert error_of(await client.get("/repos/other/7", headers=bearer(agent.token)))[0] == 403
 
 
+async def test_an_app_may_have_two_mounts(get_kavach: LazyKavach) -> None:
+    app = Quart(__name__)
+    for mount in ("/api/kavach", "/staff/kavach"):
+        kavach_quart(get_kavach, mount=mount).init_app(app)
+    async with client_of(app) as client:
+        for mount in ("/api/kavach", "/staff/kavach"):
+            assert error_of(await client.get(f"{mount}/agents")) == (401, "UNAUTHENTICATED")
+            assert error_of(await client.get(f"{mount}/nothing")) == (404, "NOT_FOUND")
+
+
 async def test_who_is_asking_can_be_asked_anywhere_in_a_request(get_kavach: LazyKavach) -> None:
     kv, app = kavach_quart(get_kavach), Quart(__name__)
     kv.init_app(app)
