@@ -20,7 +20,7 @@ from kavach_core.capabilities.authorize import Decision
 from kavach_core.capabilities.sessions import LiveSession
 from kavach_core.errors import KavachError
 from kavach_core.primitives.browser import Browser
-from kavach_core.primitives.paths import AlsoReads, reads_no_more
+from kavach_core.primitives.path_readings import AlsoReads, reads_no_more
 
 Connection = TypeVar("Connection")
 Who = TypeVar("Who")
@@ -77,6 +77,8 @@ class Adapter(ABC, Generic[Connection]):
     def __init__(self, edge: Edge, recheck: float = RECHECK) -> None:
         self._edge = edge
         self._recheck = checked(recheck)
+        #: Root paths of the app's own that are known by now, which the scope does not tell a guard around it.
+        self._own_prefixes: list[str] = []
 
     async def session(self, connection: Connection) -> LiveSession | None:
         """Return the live Kavach session behind a request, or None."""
@@ -100,7 +102,14 @@ class Adapter(ABC, Generic[Connection]):
         """Decide and record one more call of the agent behind a connection, such as a message on its socket."""
         return await self._edge.authorize(self._view(connection), permission, arguments, cost=cost)
 
-    def _guarded(self, app: ASGIApp, options: GuardOptions, also_reads: AlsoReads = reads_no_more) -> ASGIApp:
+    def _guarded(
+        self,
+        app: ASGIApp,
+        options: GuardOptions,
+        *,
+        also_reads: AlsoReads = reads_no_more,
+        splits_at_root: bool = True,
+    ) -> ASGIApp:
         return GuardMiddleware(
             app,
             self._edge,
@@ -109,10 +118,17 @@ class Adapter(ABC, Generic[Connection]):
             login=options.get("login"),
             allow=options.get("allow", ("human",)),
             prefixes=options.get("prefixes", ()),
+            own_prefixes=self._own_prefixes,
             forward=options.get("forward", False),
             also_reads=also_reads,
+            splits_at_root=splits_at_root,
             recheck=self._recheck,
         )
+
+    def _is_below(self, prefix: str) -> None:
+        """Take note that the app's own root path is this one."""
+        if prefix.strip("/") and prefix not in self._own_prefixes:
+            self._own_prefixes.append(prefix)
 
     @abstractmethod
     def _view(self, connection: Connection) -> View:

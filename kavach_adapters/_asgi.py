@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from kavach_core.api.identify import nothing_said
 from kavach_core.api.operation import Reply
@@ -17,6 +17,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+#: A kind of app.
+App = TypeVar("App")
+_MOST_LAYERS: Final = 100
 #: Marks a scope whose state is its own. Servers are free to hand the same one to every request.
 _OWN_STATE: Final = "kavach.own_state"
 
@@ -44,6 +47,15 @@ def view_of(
         is_websocket=scope["type"] == "websocket",
         read=read if receive is None else body_reader(scope, receive),
     )
+
+
+def innermost(app: object, kind: type[App]) -> App | None:
+    """The app of a kind that others are wrapped around, where they keep what they wrap as `app`, as most do."""
+    for _ in range(_MOST_LAYERS):
+        if isinstance(app, kind):
+            return app
+        app = getattr(app, "app", None)
+    return None
 
 
 def own_state(scope: Scope) -> dict[str, object]:

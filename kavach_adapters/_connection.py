@@ -34,17 +34,17 @@ class Watched:
     """
 
     def __init__(self, app: ASGIApp, edge: Edge, every: float) -> None:
-        self._app = app
+        self.app = app
         self._edge = edge
         self._every = checked(every)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app, with a watch over what it keeps open."""
         if scope["type"] not in ("http", "websocket") or _WATCHED in scope:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         scope[_WATCHED] = True
-        await _Connection(self._edge, self._every, scope, receive, send).run(self._app)
+        await _Connection(self._edge, self._every, scope, receive, send).run(self.app)
 
 
 def watch_socket(edge: Edge, scope: Scope, receive: Receive, every: float, close: Close) -> Receive:

@@ -21,11 +21,12 @@ from kavach_core.api.table import TABLE
 SCHEME: Final = "kavachBearer"
 
 
-def mount_router(edge: Edge) -> APIRouter:
-    """Everything under the mount; closes Kavach when the app shuts down."""
+def mount_router(edge: Edge, started: Callable[[object], None]) -> APIRouter:
+    """Everything under the mount; is told of the app when it starts, and closes Kavach when it shuts down."""
 
     @asynccontextmanager
     async def closing(app: object) -> AsyncGenerator[None]:
+        started(app)
         try:
             yield
         finally:

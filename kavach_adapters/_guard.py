@@ -21,7 +21,8 @@ from kavach_core.api.view import View
 from kavach_core.errors import CallerNotAllowed, ConfigurationError, Unauthenticated
 from kavach_core.pages.interstitial import interstitial
 from kavach_core.primitives.path_patterns import PathPatterns
-from kavach_core.primitives.paths import AlsoReads, PathRules, reads_no_more, safe_next
+from kavach_core.primitives.path_readings import AlsoReads, reads_no_more
+from kavach_core.primitives.paths import PathRules, safe_next
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity, ServiceIdentity
 
 _KINDS: Final[dict[str, type[object]]] = {"human": HumanIdentity, "agent": AgentIdentity, "service": ServiceIdentity}
@@ -41,17 +42,16 @@ class GuardMiddleware:
         login: str | None,
         allow: Sequence[str],
         prefixes: Sequence[str] = (),
+        own_prefixes: Sequence[str] = (),
         also_reads: AlsoReads = reads_no_more,
+        splits_at_root: bool = True,
         forward: bool = False,
         recheck: float = RECHECK,
     ) -> None:
         unknown = set(allow) - _KINDS.keys()
         if unknown or not allow:
             raise ConfigurationError("allow names human, agent or service.")
-        exempt = [f"{edge.mount}/:path*"]
-        if login is not None and login.startswith("/"):
-            exempt.append(login.partition("?")[0])
-        self._app = Watched(app, edge, recheck)
+        self.app = Watched(app, edge, recheck)
         self._edge = edge
         self._login = login
         self._forward = forward
@@ -59,28 +59,31 @@ class GuardMiddleware:
         self._rules = PathRules(
             protect=None if protect is None else PathPatterns.parse(protect),
             public=None if public is None else PathPatterns.parse(public),
-            exempt=PathPatterns.parse(exempt),
+            exempt=PathPatterns.parse([f"{edge.mount}/:path*"]),
+            login=PathPatterns.parse([login.partition("?")[0]] if login is not None and login.startswith("/") else []),
             prefixes=tuple(prefixes),
+            own_prefixes=own_prefixes,
             also_reads=also_reads,
+            splits_at_root=splits_at_root,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what needs no identity or has one; answer the rest here."""
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, _closing(self._edge.get_kavach, send))
+            await self.app(scope, receive, _closing(self._edge.get_kavach, send))
             return
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         scope = without_claims(scope)
         protected = self._rules.protects(scope["path"], scope.get("raw_path"), scope.get("root_path", ""))
         if not protected or _is_preflight(scope):
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         view = view_of(scope)
         admitted = await self._admit(view)
         if not isinstance(admitted, Reply):
-            await self._app(with_claims(scope, admitted) if self._forward else scope, receive, send)
+            await self.app(with_claims(scope, admitted) if self._forward else scope, receive, send)
         elif view.is_websocket:
             await refuse_socket(_varying(admitted), scope, receive, send)
         else:

@@ -15,13 +15,13 @@ class SocketRefusals:
     """Wraps an app. A socket that is closed after `note_refusal` is refused with the error, or closed with its code."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app, with an eye on how it closes a socket."""
         if scope["type"] == "websocket":
             scope[_REFUSAL] = send = _Refusal(scope, send)
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
 
 
 def note_refusal(scope: Scope, error: Exception) -> None:

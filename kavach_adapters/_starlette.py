@@ -6,14 +6,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Unpack
 
+from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import Router
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from kavach_adapters._adapter import Adapter, Establish, GuardOptions, Who
-from kavach_adapters._asgi import Receive, Scope, Send, refuse_handshake, view_of
+from kavach_adapters._asgi import Receive, Scope, Send, innermost, refuse_handshake, view_of
 from kavach_adapters._connection import watch_socket
 from kavach_core.api.dispatch import run, run_unknown
 from kavach_core.api.edge import Edge
@@ -33,7 +35,9 @@ class OnStarlette(Adapter[HTTPConnection]):
         Browsers without a session go to `login`. Sockets and streams are verified again while they are open, on every
         path. Also closes Kavach when the app shuts down. Raises `ConfigurationError` for a pattern it cannot read.
         """
-        return self._guarded(app, options)
+        # Starlette's own router looks for a root path in front alone; what else the guard may be around is not known.
+        knows_router = innermost(app, Starlette) is not None or innermost(app, Router) is not None
+        return self._guarded(app, options, splits_at_root=not knows_router)
 
     async def answer_error(self, connection: HTTPConnection, error: Exception) -> Any:
         """Answer what the app's own code gets from Kavach: `app.add_exception_handler(KavachError, kv.answer_error)`.

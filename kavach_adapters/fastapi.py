@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from kavach_adapters._adapter import Establish, GuardOptions, Options, Refused, Who
+from kavach_adapters._asgi import innermost
 from kavach_adapters._connection import RECHECK
 from kavach_adapters._fastapi import SCHEME, mount_router, plain_router
 from kavach_adapters._starlette import OnStarlette, answer
@@ -50,7 +51,7 @@ class KavachFastAPI(OnStarlette):
     def __init__(self, edge: Edge, recheck: float = RECHECK) -> None:
         super().__init__(edge, recheck)
         #: For `app.include_router(kv.router, prefix="/api/kavach")`; closes Kavach when the app shuts down.
-        self.router = mount_router(edge)
+        self.router = mount_router(edge, self._started)
         #: For `app.include_router(kv.well_known)`: documents that belong at the root.
         self.well_known = plain_router(edge, WELL_KNOWN)
         #: Dependencies: `Annotated[HumanIdentity, Depends(kv.human)]` and so on.
@@ -59,10 +60,11 @@ class KavachFastAPI(OnStarlette):
         self.agent = Require[AgentIdentity](edge.require_agent, self._opened_by)
 
     def Guard(self, app: ASGIApp, **options: Unpack[GuardOptions]) -> ASGIApp:  # noqa: N802 - as elsewhere
-        """Protect paths, as in Starlette. A root path of the app's own is known: `kv.Guard(FastAPI(root_path=...))`."""
-        if isinstance(app, FastAPI) and app.root_path:
-            # The app puts it in the scope by itself, where a guard outside does not see it.
-            options["prefixes"] = (app.root_path, *options.get("prefixes", ()))
+        """Protect paths, as in Starlette. The root path of a `FastAPI(root_path=...)` somewhere inside is known."""
+        # The app puts it in the scope by itself, where a guard outside does not see it.
+        inside = innermost(app, FastAPI)
+        if inside is not None:
+            self._is_below(inside.root_path)
         return super().Guard(app, **options)
 
     def require(self, permission: str, *, cost: int | None = None) -> Require[AgentIdentity]:
@@ -71,6 +73,11 @@ class KavachFastAPI(OnStarlette):
         Two with the same permission are equal, so `app.dependency_overrides[kv.require("read:repos")]` works.
         """
         return Require(Requirement(self._edge, permission, cost), self._opened_by)
+
+    def _started(self, app: object) -> None:
+        # Whatever is around it, by now.
+        if isinstance(app, FastAPI):
+            self._is_below(app.root_path)
 
 
 def kavach_fastapi(get_kavach: GetKavach, *, recheck: float = RECHECK, **options: Unpack[Options]) -> KavachFastAPI:

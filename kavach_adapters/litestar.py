@@ -15,9 +15,10 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.routes import BaseRoute
 from litestar.types import Scope
+from litestar.utils import normalize_path
 
 from kavach_adapters._adapter import Adapter, Establish, GuardOptions, Options, Refused, Who, mount_name
-from kavach_adapters._asgi import ASGIApp
+from kavach_adapters._asgi import ASGIApp, innermost
 from kavach_adapters._asgi import Scope as AnyScope
 from kavach_adapters._connection import RECHECK, Watched
 from kavach_adapters._litestar import AnyRequest, ErrorResponse, scope_view
@@ -73,7 +74,9 @@ class KavachLitestar(Adapter[Connection], InitPlugin, ReceiveRoutePlugin):
         is_first = next(each for each in app_config.plugins if isinstance(each, KavachLitestar)) is self
         handlers = operation_handlers(self._edge, TABLE, "" if is_first else f"{mount_name(self._edge)}_")
         app_config.route_handlers.append(Router(self._edge.mount, route_handlers=handlers))
-        app_config.before_send.append(UnknownUnder(app_config.path.rstrip("/") + self._edge.mount))
+        path = normalize_path(app_config.path)
+        self._is_below(path)
+        app_config.before_send.append(UnknownUnder(path.rstrip("/") + self._edge.mount))
         app_config.on_shutdown.append(self._edge.get_kavach.close)
         app_config.middleware.insert(0, DefineMiddleware(cast(Any, self._around)))
         # Their types name classes of any parameters, which strict type checkers do not take.
@@ -94,13 +97,15 @@ class KavachLitestar(Adapter[Connection], InitPlugin, ReceiveRoutePlugin):
     def Guard(self, app: ASGIApp | Litestar, **options: Unpack[GuardOptions]) -> ASGIApp:  # noqa: N802 - as elsewhere
         """Protect paths: `app = kv.Guard(Litestar(...), protect=[...])`, or `public=[...]` for all but those.
 
-        It goes around the whole app: Litestar runs its own middleware only for a path that has a route. The app's own
-        `path` is known. Browsers without a session go to `login`. Raises `ConfigurationError` for a pattern it cannot
-        read.
+        It goes around the whole app: Litestar runs its own middleware only for a path that has a route. The `path` and
+        mounts of a `Litestar` somewhere inside are known. Browsers without a session go to `login`. Raises
+        `ConfigurationError` for a pattern it cannot read.
         """
-        if isinstance(app, Litestar) and app.path.strip("/"):
-            options["prefixes"] = (app.path, *options.get("prefixes", ()))
-        return self._guarded(cast(ASGIApp, app), options, self._mounts.also_reads)
+        inside = innermost(app, Litestar)
+        if inside is not None:
+            self._is_below(normalize_path(inside.path))
+            self._mounts.receive(*inside.routes)
+        return self._guarded(cast(ASGIApp, app), options, also_reads=self._mounts.also_reads)
 
     def require(self, permission: str, *, cost: int | None = None) -> Require[AgentIdentity]:
         """A dependency on an agent that is verified, authorized for `"action:resource"`, and recorded."""

@@ -21,6 +21,7 @@ REACHING: Final = {
     "litestar": words("""
         //dashboard /%2Fdashboard /users//7/keys/ /users/7/keys// /static/../files/secret.txt
         /innervault //innervault /inner%76ault /vaultsecret.txt /vault%73ecret.txt
+        /inner/deepvault /innerdeepvault /inner//deep%76ault
     """),
     "quart": words("""
         //dashboard /%2fdashboard ///inner/vault http://h/dashboard http://h//users/7/keys
@@ -44,8 +45,15 @@ WRITTEN: Final = [
     *(target for targets in REACHING.values() for target in targets),
 ]
 
-#: What may stand before a path under a root path `/gw`.
-ROOTS: Final = ["", *words("/gw /gw/gw /GW /gw/ /x/gw /gw/../gw /%67w http://h/gw //gw gw /gw;a")]
+#: What may stand before a path under a root path `/gw`, or `/gw/`.
+ROOTS: Final = ["", *words("/gw /gw/gw /GW /gw/ /x/gw /gwx/gw /gw/../gw /%67w http://h/gw //gw gw /gw;a")]
+#: What leads to a secret below a mount, to a router that looks for the root path once more there.
+BELOW_MOUNTS: Final = words("""
+    /inner/gw/vault /inner/x/gw/vault /innerx/gw/vault /inner/deep/gw/vault /inner/x/gw/deepvault
+    /inner/gw/inner/vault /inner/deep/gw/inner/deep/vault /inner/gw/deep/x/gw/vault
+    /vault/gw/secret.txt /vault/x/gw/secret.txt
+    /other/gw/vault /other/gw/other/vault /other/gw//other/vault /other/gw/othervault /other/x/gw/other/vault
+""")
 
 #: Headers that claim an identity.
 CLAIMS: Final = (

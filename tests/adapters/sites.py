@@ -30,15 +30,21 @@ from kavach_core.api.edge import GetKavach
 
 SECRET: Final = "the secret of this site"
 OPEN: Final = "open to all"
-_PROTECT = ["/dashboard/:path*", "/users/:id/keys", "/inner/vault/:path*", "/vault/:path*", "/files/:path*"]
-_PUBLIC = ["/", "/about", "/innerwear", "/blog/:slug", "/users/me", "/static/:path*", "/inner/lobby"]
+_PROTECT = [
+    *("/dashboard/:path*", "/users/:id/keys", "/vault/:path*", "/files/:path*"),
+    *("/inner/vault/:path*", "/inner/deep/vault", "/other/vault"),
+]
+_PUBLIC = ["/", "/about", "/innerwear", "/blog/:slug", "/users/me", "/static/:path*", "/inner/lobby", "/other/lobby"]
 #: The two ways to tell a guard the same.
 FORMS: Final[dict[str, dict[str, Any]]] = {"protect": {"protect": _PROTECT}, "public": {"public": _PUBLIC}}
 #: Where there is something of either kind in every site.
 SECRET_PATHS: Final = (
     *("/dashboard", "/dashboard/ws", "/users/7/keys", "/inner/vault", "/vault/secret.txt", "/files/secret.txt"),
+    *("/inner/deep/vault", "/other/vault"),
 )
-OPEN_PATHS: Final = ("/", "/about", "/innerwear", "/users/me", "/blog/post", "/inner/lobby", "/static/page.txt")
+OPEN_PATHS: Final = (
+    *("/", "/about", "/innerwear", "/users/me", "/blog/post", "/inner/lobby", "/other/lobby", "/static/page.txt"),
+)
 
 _OPEN_PAGES = ("/", "/about", "/innerwear", "/users/me")
 _OPEN_BLOG, _SECRET_KEYS = "/blog/{slug}", "/users/{id}/keys"
@@ -97,7 +103,8 @@ def starlette_site(get_kavach: GetKavach, files: Path, prefix: str = "") -> Site
         *(Route(path, page) for path in (*_OPEN_PAGES, _OPEN_BLOG)),
         *(Route(path, secret) for path in ("/dashboard", _SECRET_KEYS)),
         WebSocketRoute("/dashboard/ws", _tell_secret),
-        Mount("/inner", Starlette(routes=[Route("/vault", secret), Route("/lobby", page)])),
+        Mount("/inner", Starlette(routes=[Mount("/deep", _small_starlette()), *_small_starlette().routes])),
+        Mount("/other", _small_litestar()),
         Mount("/vault", StaticFiles(directory=files / "vault")),
         Mount("/", StaticFiles(directory=files)),
     ]
@@ -113,16 +120,19 @@ def fastapi_site(get_kavach: GetKavach, files: Path, prefix: str = "") -> Site:
     def secret() -> Response:
         return PlainTextResponse(SECRET)
 
-    app, inner = FastAPI(), FastAPI()
+    app, inner, deep = FastAPI(), FastAPI(), FastAPI()
     app.root_path = prefix
     for path in (*_OPEN_PAGES, _OPEN_BLOG):
         app.add_api_route(path, page)
     for path in ("/dashboard", _SECRET_KEYS):
         app.add_api_route(path, secret)
     app.add_api_websocket_route("/dashboard/ws", _tell_secret)
-    inner.add_api_route("/vault", secret)
-    inner.add_api_route("/lobby", page)
+    for each in (inner, deep):
+        each.add_api_route("/vault", secret)
+        each.add_api_route("/lobby", page)
+    inner.mount("/deep", deep)
     app.mount("/inner", inner)
+    app.mount("/other", _small_litestar())
     app.mount("/vault", StaticFiles(directory=files / "vault"))
     if hasattr(app, "frontend"):  # newer than the oldest FastAPI that is supported
         app.frontend("/", directory=files)
@@ -148,15 +158,8 @@ def litestar_site(get_kavach: GetKavach, files: Path, prefix: str = "") -> Site:
         await socket.send_text(SECRET)
         await socket.close()
 
-    @get("/vault", media_type="text/plain", sync_to_thread=False)
-    def inner_secret() -> str:
-        return SECRET
-
-    @get("/lobby", media_type="text/plain", sync_to_thread=False)
-    def lobby() -> str:
-        return OPEN
-
-    inner: Any = Litestar([inner_secret, lobby], openapi_config=None, logging_config=None)
+    deep, other = _small_litestar(), _small_starlette()
+    inner = _small_litestar(asgi("/deep", is_mount=True, copy_scope=True)(deep))
     vault: Any = StaticFiles(directory=files / "vault")
     kv = kavach_litestar(get_kavach)
     app = Litestar(
@@ -165,6 +168,7 @@ def litestar_site(get_kavach: GetKavach, files: Path, prefix: str = "") -> Site:
             secret,
             socket,
             asgi("/inner", is_mount=True, copy_scope=True)(inner),
+            asgi("/other", is_mount=True, copy_scope=True)(other),
             asgi("/vault", is_mount=True, copy_scope=True)(vault),
             create_static_files_router(path="/", directories=[files]),
         ],
@@ -194,10 +198,11 @@ def quart_site(get_kavach: GetKavach, files: Path, prefix: str = "") -> Site:
     for path in ("/dashboard", "/users/<id>/keys"):
         app.add_url_rule(path, path, secret)
     app.add_websocket("/dashboard/ws", view_func=socket)
-    inner = Blueprint("inner", __name__, url_prefix="/inner")
-    inner.add_url_rule("/vault", view_func=secret)
-    inner.add_url_rule("/lobby", view_func=page)
-    app.register_blueprint(inner)
+    for place in ("/inner", "/inner/deep", "/other"):
+        inner = Blueprint(place.strip("/").replace("/", "_"), __name__, url_prefix=place)
+        inner.add_url_rule("/vault", view_func=secret)
+        inner.add_url_rule("/lobby", view_func=page)
+        app.register_blueprint(inner)
     return Site(app, kavach_quart(get_kavach))
 
 
@@ -230,3 +235,30 @@ async def _tell_secret(socket: WebSocket) -> None:
     await socket.accept()
     await socket.send_text(SECRET)
     await socket.close()
+
+
+def _small_starlette() -> Any:
+    """An app to mount. One that Litestar mounts is asked for paths with a slash at the end, which is no other page."""
+
+    async def page(request: Request) -> Response:
+        return PlainTextResponse(OPEN)
+
+    async def secret(request: Request) -> Response:
+        return PlainTextResponse(SECRET)
+
+    named = {"/vault": secret, "/lobby": page}
+    return Starlette(routes=[Route(path + end, endpoint) for path, endpoint in named.items() for end in ("", "/")])
+
+
+def _small_litestar(*mounts: Any) -> Any:
+    """The same in another framework, with what is mounted in it."""
+
+    @get("/vault", media_type="text/plain", sync_to_thread=False)
+    def secret() -> str:
+        return SECRET
+
+    @get("/lobby", media_type="text/plain", sync_to_thread=False)
+    def page() -> str:
+        return OPEN
+
+    return Litestar([secret, page, *mounts], openapi_config=None, logging_config=None)

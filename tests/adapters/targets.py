@@ -135,15 +135,15 @@ async def ask(app: Any, sent: Sent) -> tuple[int, str]:
 # Targets that try to get around a guard.
 
 _NOISE = words("""
-    / // /./ /x/../ /../ /..;/ \\ ..\\ . .. ; ;a=b ?a=b #a : @ * + % %zz %u002f x gw /gw /v1
+    / // /./ /x/../ /../ /..;/ \\ ..\\ . .. ; ;a=b ?a=b #a : @ * + % %zz %u002f x gw /gw /gw/ /gw/other /v1
     %2f %2F %5c %2e %2e%2e/ %3b %3f %23 %25 %252f %252e %00 %0a %0d%0a %09 %0b %1f %20 %7f
     %c2%85 %c2%a0 %e2%80%8b %e2%81%84 %ef%bc%8f %ef%bc%8e %c0%af %c0%ae %ff
 """)
 _IN_FRONT = words("""
     http://h https://u:p@h:8 HTTP:// http:// http:/ http: x: //h /http://h http://h;p %20 %09
-    /gw /v1 /gw/v1 /gw//v1 /x/gw /gw/gw gw /x/.. /static/.. / /inner /vault
+    /gw /v1 /gw/v1 /gw//v1 /x/gw /gwx/gw /gw/gw gw /x/.. /static/.. / /inner /inner/deep /vault /other /other/gw
 """)
-_LONG = "x" * 1024
+_LONG = "x" * 8192
 
 
 def _encode(text: str, at: int, noise: str) -> str:
@@ -199,18 +199,22 @@ _DISGUISED = st.builds(_mutated, st.sampled_from([*SECRET_PATHS, *_WILD]), st.li
 _WORDS = tuple(sorted({word for path in SECRET_PATHS + OPEN_PATHS for word in path.split("/") if word}))
 _SOUP = st.lists(st.sampled_from((*_NOISE, *_IN_FRONT, *_WORDS, "/", "/")), min_size=1, max_size=10).map("".join)
 
+#: How servers are told a root path.
+ROOT_PATHS: Final = ("", "/gw", "/gw/")
 #: Requests that mean to reach something secret.
 HOSTILE: Final = st.builds(
     Sent,
     target=_DISGUISED | _SOUP,
     server=st.sampled_from(SERVERS),
-    root_path=st.sampled_from(["", "", "/gw"]),
+    root_path=st.sampled_from(ROOT_PATHS),
     kind=st.sampled_from(["http", "http", "http", "websocket"]),
 )
 
 # Targets that ordinary clients send.
 
-_SEGMENT = st.text("abcXYZ019-_.~@+!üß ", min_size=1, max_size=8).map(str.strip).filter(lambda text: text.strip(". "))
+_SEGMENT = st.text("abcXYZ019-_.~@+!üß#?; ", min_size=1, max_size=8).map(str.strip).filter(
+    lambda text: text.strip(". ")
+) | st.sampled_from(["gw", "gw-notes", "v1", "v1-is-here", "#python", "?", "100%"])
 _QUERIES = st.sampled_from(["", "", "?a=1&b=%2Fdashboard", "?next=/dashboard", "?"])
 
 
@@ -221,7 +225,8 @@ def _url(segments: list[str], end: str, query: str) -> str:
 #: Pages that are open in every site.
 OPEN_TARGETS: Final = st.builds(str.__add__, st.sampled_from(OPEN_PATHS), _QUERIES) | st.builds(
     _url,
-    st.tuples(st.just("blog"), _SEGMENT) | st.lists(_SEGMENT, max_size=3).map(lambda below: ["static", *below]),
+    st.tuples(st.just("blog"), _SEGMENT | st.just("x" * 6000))
+    | st.lists(_SEGMENT, max_size=3).map(lambda below: ["static", *below]),
     st.sampled_from(["", "/"]),
     _QUERIES,
 )

@@ -12,6 +12,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.openapi.models import OpenAPI
 from fastapi.responses import JSONResponse
+from starlette.middleware.gzip import GZipMiddleware
 
 from kavach_adapters import kavach_fastapi
 from kavach_adapters.fastapi import KavachFastAPI
@@ -240,3 +241,51 @@ async def test_the_apps_own_lifespan_runs_and_kavach_is_closed_before_it_ends(sq
             await get_kavach()
         assert get_kavach._slots
     assert steps == ["start", "stop, open=False"]
+
+
+# A guard around the app.
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+async def test_a_guard_around_the_app_knows_its_root_path(get_kavach: LazyKavach, is_started: bool) -> None:
+    """Through layers that keep what they wrap as `app`, and through all others once the app has started."""
+    kv = kavach_fastapi(get_kavach)
+    app = build(kv)
+    app.root_path = "/v1"
+    layers: list[Any] = [itself, GZipMiddleware, lambda app: kv.Guard(GZipMiddleware(app), protect=[])]
+    for layer in (*layers, hidden) if is_started else layers:
+        guarded = kv.Guard(layer(app), protect=["/open"])
+        if is_started:
+            async with lifespan(guarded):
+                pass
+        async with client_of(guarded) as client:
+            for path in ("/v1/open", "/open"):
+                assert error_of(await client.get(path)) == (401, "UNAUTHENTICATED"), layer
+
+
+async def test_what_looks_like_the_root_path_further_on_is_open(get_kavach: LazyKavach) -> None:
+    kv = kavach_fastapi(get_kavach)
+    app = FastAPI()
+
+    @app.get("/blog/{slug}")
+    def blog(slug: str) -> str:
+        return slug
+
+    app.root_path = "/api"
+    around = kv.Guard(app, public=["/blog/:slug"])
+    app.add_middleware(kv.Guard, public=["/blog/:slug"])
+    for each in (app, around):
+        async with client_of(each) as client:
+            for path in ("/blog/api-design", "/blog/api", "/api/blog/api-design", "/blog/%23python"):
+                assert (await client.get(path)).status_code == 200, path
+            assert (await client.get("/x/api/blog/y")).status_code == 401
+
+
+def itself(app: Any) -> Any:
+    """No layer at all."""
+    return app
+
+
+def hidden(app: Any) -> Any:
+    """A layer that keeps the app to itself."""
+    return lambda scope, receive, send: app(scope, receive, send)

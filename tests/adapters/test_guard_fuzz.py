@@ -21,7 +21,18 @@ from starlette.routing import Mount
 
 from kavach_core import lazy_kavach
 from tests.adapters.sites import FORMS, OPEN, OPEN_PATHS, SECRET, SECRET_PATHS, SITES, Naive, Site, write_files
-from tests.adapters.targets import HOSTILE, OPEN_TARGETS, OTHER_TARGETS, SERVERS, Sent, Server, ask, granian, hypercorn
+from tests.adapters.targets import (
+    HOSTILE,
+    OPEN_TARGETS,
+    OTHER_TARGETS,
+    ROOT_PATHS,
+    SERVERS,
+    Sent,
+    Server,
+    ask,
+    granian,
+    hypercorn,
+)
 
 PREFIX = "/v1"
 
@@ -136,11 +147,11 @@ def test_ordinary_requests_are_answered_as_without_a_guard(places: Places, examp
         open_target=OPEN_TARGETS,
         other_target=OTHER_TARGETS,
         server=st.sampled_from(SERVERS),
-        root_path=st.sampled_from(["", "/gw"]),
+        root_path=st.sampled_from(ROOT_PATHS),
         is_stripped=st.booleans(),
     )
     def check(open_target: str, other_target: str, server: Server, root_path: str, is_stripped: bool) -> None:
-        front = "" if is_stripped or server not in (hypercorn, granian) else root_path
+        front = "" if is_stripped or server not in (hypercorn, granian) else root_path.rstrip("/")
         for place, form in places.apps:
             if form is not None:
                 sent = Sent(front + prefix_of(place) + open_target, server, root_path)

@@ -4,14 +4,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Request, Response, asgi, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
+from starlette.middleware.gzip import GZipMiddleware
 
 from kavach_adapters import kavach_litestar
 from kavach_core import AgentIdentity, AgentType, LazyKavach, lazy_kavach
@@ -32,6 +33,16 @@ async def get_kavach(sqlite_database: str) -> AsyncIterator[LazyKavach]:
 @get("/mine")
 async def mine() -> dict[str, bool]:
     return {"mine": True}
+
+
+def itself(app: Any) -> Any:
+    """No layer at all."""
+    return app
+
+
+def hidden(app: Any) -> Any:
+    """A layer that keeps the app to itself."""
+    return lambda scope, receive, send: app(scope, receive, send)
 
 
 def quiet(*handlers: Any, **options: Any) -> Litestar:
@@ -99,17 +110,37 @@ async def test_the_apps_own_errors_stay_its_own_and_ours_stay_ours(get_kavach: L
         assert error_of(await client.put("/api/kavach/agents")) == (405, "METHOD_NOT_ALLOWED")
 
 
-@pytest.mark.parametrize("guarded", [True, False])
+@pytest.mark.parametrize("around", [None, itself, GZipMiddleware, hidden], ids=["no guard", "guard", "gzip", "hidden"])
 async def test_a_path_of_the_app_goes_before_the_mount_and_the_guard_knows_it(
-    get_kavach: LazyKavach, guarded: bool
+    get_kavach: LazyKavach, around: Any
 ) -> None:
+    """Whatever is between the guard and the app."""
     kv = kavach_litestar(get_kavach)
     app: Any = quiet(mine, plugins=[kv], path="/v1")
-    app = kv.Guard(app, protect=["/mine"]) if guarded else app
+    app = app if around is None else kv.Guard(around(app), protect=["/mine"])
     async with client_of(app) as client:
         assert error_of(await client.get("/v1/api/kavach/agents")) == (401, "UNAUTHENTICATED")
         assert error_of(await client.get("/v1/api/kavach/nothing")) == (404, "NOT_FOUND")
-        assert (await client.get("/v1/mine")).status_code == (401 if guarded else 200)
+        assert (await client.get("/v1/mine")).status_code == (200 if around is None else 401)
+
+
+async def test_a_guard_that_was_there_before_the_app_learns_its_path_and_mounts(get_kavach: LazyKavach) -> None:
+    kv = kavach_litestar(get_kavach)
+    later: list[Any] = []
+    guard = kv.Guard(lambda scope, receive, send: later[0](scope, receive, send), protect=["/mine"])
+    later.append(quiet(mine, plugins=[kv], path="v1"))
+    async with client_of(guard) as client:
+        assert error_of(await client.get("/v1/mine")) == (401, "UNAUTHENTICATED")
+
+
+async def test_a_guard_around_an_app_without_the_plugin_knows_it_too(get_kavach: LazyKavach) -> None:
+    app = quiet(asgi("/files", is_mount=True, copy_scope=True)(quiet(mine)), path="/v1")
+    guard = kavach_litestar(get_kavach).Guard(GZipMiddleware(cast(Any, app)), protect=["/files/mine"])
+    async with client_of(guard) as client:
+        for path in ("/v1/files/mine", "/v1/filesmine"):
+            assert error_of(await client.get(path)) == (401, "UNAUTHENTICATED"), path
+    async with client_of(app) as client:
+        assert (await client.get("/v1/filesmine")).json() == {"mine": True}, "the control"
 
 
 async def test_an_app_may_have_two_mounts(get_kavach: LazyKavach) -> None:

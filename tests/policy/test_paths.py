@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import quote, unquote
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from kavach_core.errors import ConfigurationError
 from kavach_core.primitives.path_patterns import PathPatterns, fold, split
-from kavach_core.primitives.paths import PathRules, is_safe_next, readings, safe_next
+from kavach_core.primitives.path_readings import Roots, readings
+from kavach_core.primitives.paths import PathRules, is_safe_next, safe_next
 
 PROTECTED = PathRules(protect=PathPatterns.parse(["/dashboard/:path*", "/Users/{id}/keys"]))
 DEFAULT_DENY = PathRules(
@@ -86,7 +88,7 @@ class TestEveryReading:
     @pytest.mark.parametrize(
         "target",
         [
-            pytest.param(target, id=f"{kind}: {target!r}")
+            pytest.param(target, id=f"{kind}: {target[:40]!r}")
             for kind, targets in {
                 "plain": ["/dashboard", "/dashboard/", "/dashboard/a/b", "/Users/7/keys"],
                 "duplicate slashes": ["//dashboard", "/dashboard//a", "///dashboard///", "/Users//7/keys"],
@@ -116,8 +118,8 @@ class TestEveryReading:
                 "parameters": ["/dashboard;v=1", "/dashboard;a;b/c", "/x/..;/dashboard", "/Users;x/7;y/keys;z"],
                 "backslashes": ["/\\dashboard", "/dashboard\\a", "/x\\..\\dashboard", "/Users%5C7%5Ckeys"],
                 "case": ["/DASHBOARD", "/dAsHboard/A", "/Users/7/\N{KELVIN SIGN}eys", "/\uff44ashboard"],
-                "too long": ["/" + "a" * 1024, "/a" * 600],
-                "too many": ["/%" + "25" * 100 + "41"],
+                "too long": ["/" + "a" * 8192, "/a" * 4097],
+                "too many": ["/%" + "25" * 100 + "41", "/%" + "25" * 20 + "41" + "a" * 4000],
                 "several at once": ["/x;y/..%5C%2e%2e//DASH%62oard;z%23", "//host%2Fx/%252e%252e/dashboard%0A?"],
             }.items()
             for target in targets
@@ -139,6 +141,24 @@ class TestEveryReading:
     def test_the_root_path_may_be_in_the_path_or_not(self, target: str, root_path: str) -> None:
         assert protects(PROTECTED, target, root_path=root_path)
 
+    @pytest.mark.parametrize("root_path", ["/gw", "/gw/"])
+    def test_a_router_that_splits_at_the_root_path_may_do_so_anywhere(self, root_path: str) -> None:
+        for target in ("/x/gw/dashboard", "/x/gw//dashboard"):
+            assert protects(PROTECTED, target, root_path=root_path), target
+        assert protects(PROTECTED, "/gwx/gw/dashboard", root_path="/gw/"), "the first place that is the root path"
+        in_front = replace(PROTECTED, splits_at_root=False)
+        assert not protects(in_front, "/x/gw/dashboard", root_path=root_path)
+        for target in ("/Users{}/Users/7/keys", "/Users/x/y{}/Users/7/keys", "/Users{}/Users7/keys"):
+            # Where a router like that is mounted below one that looks in front.
+            assert protects(in_front, target.format(root_path), root_path=root_path), target
+
+    def test_a_prefix_that_becomes_known_later_counts_from_then_on(self) -> None:
+        told: list[str] = []
+        rules = PathRules(protect=PROTECTED.protect, own_prefixes=told)
+        assert not protects(rules, "/v1/dashboard")
+        told.append("/v1")
+        assert protects(rules, "/v1/dashboard")
+
     def test_a_prefix_the_scope_does_not_tell_counts_as_a_root_path(self) -> None:
         assert not protects(PROTECTED, "/v1/dashboard")
         prefixed = PathRules(protect=PROTECTED.protect, prefixes=("/v1",))
@@ -148,7 +168,8 @@ class TestEveryReading:
 
     def test_what_one_router_alone_makes_of_a_path_is_a_reading_too(self) -> None:
         loose = PathRules(
-            protect=PROTECTED.protect, also_reads=lambda path: ["/dashboard/a"] if path == "/dashboarda" else []
+            protect=PROTECTED.protect,
+            also_reads=lambda path, root_path: ["/dashboard/a"] if path == "/dashboarda" else [],
         )
         for target in ("/dashboarda", "/dashboard%61", "/gw/dashboarda"):
             assert protects(loose, target, root_path="/gw"), target
@@ -191,8 +212,11 @@ class TestDefaultDeny:
         "target",
         [
             "/", "/about", "/about/", "/%61bout", "/blog", "/blog/2026", "/blog/hello%20world", "/blog/what%3F",
-            "/blog/C%23", "/static/app.min.js", "/static/a//b.css", "/static/.well-known/x", "/static/%C3%BC.png",
+            "/blog/C%23", "/blog/%23python", "/blog/%3F", "/blog/%3Bx",
+            "/blog/" + "aZ-_." * 1000, "/static/app.min.js", "/static/a//b.css", "/static/.well-known/x",
+            "/static/%C3%BC.png",
             "/static/x;v=1.css", "/static/http://x/y", "/users/me", "/%C3%BCber-uns", "/login", "/api/kavach",
+            "/static/https%3A%2F%2Fexample.com%2F" + "a" * 2000 + "%3Fw%3D1%26h%3D2",
             "/api/kavach/agents/agt_1/delegate", "/api/kavach/agents/a%2Fb", "/api/kavach/agents/x%00",
         ],
     )  # fmt: skip
@@ -207,7 +231,7 @@ class TestDefaultDeny:
             "/dashboard", "/about/x", "/blog/a/b", "/blog/a%2Fb", "/about%2F..%2Fdashboard", "/static/../dashboard",
             "/static/%2e%2e/dashboard", "/static/..%5Cdashboard", "/static/..;/dashboard", "/static/x//../../../etc",
             "/about;x", "/about%00", "/about%23", "/about%3F", "//about", "//", "/static/../static/../x", "*",
-            "http://about", "//host/static", "/static/" + "a" * 1024,
+            "http://about", "//host/static", "/static/" + "a" * 8192, "/blog/;a/../dashboard", "/blog/%23/../../x",
         ],
     )  # fmt: skip
     def test_one_reading_that_is_not_public_closes(self, target: str) -> None:
@@ -219,9 +243,31 @@ class TestDefaultDeny:
         assert protects(DEFAULT_DENY, "/About")
         assert protects(DEFAULT_DENY, "/Login")
 
+    @pytest.mark.parametrize("target", ["/blog/gw-notes", "/blog/gw", "/static/gw/x", "/static/x/gw"])
+    def test_what_looks_like_the_root_path_further_on_is_the_paths_own(self, target: str) -> None:
+        """For a router that looks for it in front alone. One that splits there makes another page of it."""
+        assert protects(DEFAULT_DENY, "/blog/gw-notes", root_path="/gw")
+        in_front = replace(DEFAULT_DENY, splits_at_root=False)
+        assert not protects(in_front, target, root_path="/gw"), "with the root path cut by a proxy"
+        assert not protects(in_front, "/gw" + target, root_path="/gw"), "with the root path in the path"
+        assert not protects(in_front, "/gw/" + target, root_path="/gw/"), "with a root path that ends in a slash"
+        assert not protects(replace(in_front, prefixes=("/gw",)), target)
+
     def test_a_root_path_does_not_open_a_route_of_the_same_name(self) -> None:
         assert protects(DEFAULT_DENY, "/gw/gw/about", root_path="/gw")
         assert protects(DEFAULT_DENY, "/gw/about")
+
+    @pytest.mark.parametrize("rules", [
+        PathRules(public=PathPatterns.parse(["/"]), login=PathPatterns.parse(["/gw/login"])),
+        PathRules(protect=PathPatterns.parse(["/:all*"]), login=PathPatterns.parse(["/gw/login"])),
+    ])  # fmt: skip
+    def test_the_login_page_is_open_with_the_root_path_and_without(self, rules: PathRules) -> None:
+        for target in ("/login", "/gw/login"):
+            assert not protects(rules, target, root_path="/gw"), target
+            assert not protects(rules, target, root_path="/gw/"), target
+        for target in ("/gw/gw/login", "/x/login", "/gw/login/x"):
+            assert protects(rules, target, root_path="/gw"), target
+        assert protects(rules, "/login"), "no root path makes that page of this"
 
 
 class TestExempt:
@@ -309,7 +355,9 @@ class TestCost:
         "target",
         [
             "/a" * 400, "/a" * 400 + "/b", "/.." * 300, "/" * 1000, "%25" * 300, "/%2e%2e%2f" * 100,
-            "/a;b\\c#d?e%0A%25" * 60, "//x" * 300, "/gw" * 340, "http://" * 140,
+            "/a;b\\c#d?e%0A%25" * 60, "/a" * 4000, "/.." * 2700,
+            "/a;b" * 2000, "/gw" * 2700, "//x" * 2700, "%2525" * 1600, "/%2e%2e%2f;" * 700,
+            "//x" * 300, "/gw" * 340, "http://" * 140,
         ],
     )  # fmt: skip
     def test_no_path_is_expensive(self, target: str) -> None:
@@ -358,5 +406,5 @@ class TestNext:
 
 
 def test_a_plain_path_has_one_reading() -> None:
-    assert readings("/a/b.c/", b"/a/b.c/", "") == (("a", "b.c"),)
-    assert readings("/", None, "") == ((),)
+    assert readings("/a/b.c/", b"/a/b.c/", Roots.of("")) == (("a", "b.c"),)
+    assert readings("/", None, Roots.of("")) == ((),)
