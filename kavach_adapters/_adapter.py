@@ -56,6 +56,8 @@ class GuardOptions(TypedDict, total=False):
     prefixes: Sequence[str]
     #: Whether request headers tell the app behind who is asking.
     forward: bool
+    #: Whether CORS preflights pass, for a layer further in that answers them.
+    preflights: bool
 
 
 class Refused(Exception):
@@ -120,6 +122,7 @@ class Adapter(ABC, Generic[Connection]):
             prefixes=options.get("prefixes", ()),
             own_prefixes=self._own_prefixes,
             forward=options.get("forward", False),
+            preflights=options.get("preflights", False),
             also_reads=also_reads,
             splits_at_root=splits_at_root,
             recheck=self._recheck,

@@ -26,6 +26,7 @@ from kavach_core.primitives.paths import PathRules, safe_next
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity, ServiceIdentity
 
 _KINDS: Final[dict[str, type[object]]] = {"human": HumanIdentity, "agent": AgentIdentity, "service": ServiceIdentity}
+_NOT_ON_PREFLIGHTS: Final = frozenset({b"authorization", b"cookie", b"transfer-encoding"})
 _VARY: Final = (b"vary", b"Accept, Authorization, Cookie")
 
 
@@ -46,6 +47,7 @@ class GuardMiddleware:
         also_reads: AlsoReads = reads_no_more,
         splits_at_root: bool = True,
         forward: bool = False,
+        preflights: bool = False,
         recheck: float = RECHECK,
     ) -> None:
         unknown = set(allow) - _KINDS.keys()
@@ -55,6 +57,7 @@ class GuardMiddleware:
         self._edge = edge
         self._login = login
         self._forward = forward
+        self._preflights = preflights
         self._kinds = tuple(_KINDS[name] for name in allow)
         self._rules = PathRules(
             protect=None if protect is None else PathPatterns.parse(protect),
@@ -77,8 +80,11 @@ class GuardMiddleware:
             return
         scope = without_claims(scope)
         protected = self._rules.protects(scope["path"], scope.get("raw_path"), scope.get("root_path", ""))
-        if not protected or _is_preflight(scope):
+        if not protected:
             await self.app(scope, receive, send)
+            return
+        if self._preflights and _is_preflight(scope):
+            await self.app(scope, _without_body(receive), send)
             return
         view = view_of(scope)
         admitted = await self._admit(view)
@@ -130,11 +136,30 @@ def _closing(get_kavach: GetKavach, send: Send) -> Send:
 
 
 def _is_preflight(scope: Scope) -> bool:
-    """Whether a browser only asks if it may ask (Fetch, CORS-preflight): such a request carries no identity."""
+    """Whether a browser only asks if it may ask (Fetch, CORS-preflight). Anybody can send what looks like it.
+
+    It has neither a body nor any credential.
+    """
     if scope.get("method") != "OPTIONS":
         return False
-    names = {name for name, _ in scope["headers"]}
-    return b"origin" in names and b"access-control-request-method" in names
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    if any(name in _NOT_ON_PREFLIGHTS or (name == b"content-length" and value != b"0") for name, value in headers):
+        return False
+    return {b"origin", b"access-control-request-method"} <= {name for name, value in headers if value}
+
+
+def _without_body(receive: Receive) -> Receive:
+    """A `receive` that hands over no body, whatever comes, and tells when the client is gone."""
+    messages: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def nothing() -> Message:
+        if messages:
+            return messages.pop()
+        while (message := await receive())["type"] == "http.request":
+            pass
+        return message
+
+    return nothing
 
 
 def _is_navigation(view: View) -> bool:

@@ -85,5 +85,17 @@ BELIEVED: Final = (
     "cookie: kv_session=x",
 )
 
+#: A page of another site asks whether it may ask, or somebody writes that it does.
+PREFLIGHT: Final = ("origin: https://evil.example", "access-control-request-method: GET")
+FORGED: Final = (
+    PREFLIGHT,
+    ("origin: ", "access-control-request-method: "),
+    ("origin: null", "access-control-request-method: GET", "access-control-request-headers: x-user-id"),
+    (*PREFLIGHT, "cookie: a=b"),
+    (*PREFLIGHT, "authorization: Bearer x"),
+    (*PREFLIGHT, "sec-fetch-mode: cors", "sec-fetch-site: cross-site", "sec-fetch-dest: empty"),
+    (*PREFLIGHT, *PREFLIGHT),
+)
+
 METHODS: Final = words("HEAD POST PUT DELETE OPTIONS TRACE CONNECT PROPFIND get FOO")
 HOSTS: Final = ("localhost/about?", "localhost/about#", "a@b", "[", "\xff", "")

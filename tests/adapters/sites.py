@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from fastapi import FastAPI, WebSocket
-from litestar import Litestar, asgi, get
+from litestar import Litestar, asgi, get, route
 from litestar import WebSocket as LitestarSocket
 from litestar import websocket as litestar_socket
 from litestar.static_files import create_static_files_router
@@ -46,6 +46,8 @@ OPEN_PATHS: Final = (
     *("/", "/about", "/innerwear", "/users/me", "/blog/post", "/inner/lobby", "/other/lobby", "/static/page.txt"),
 )
 
+#: A secret that is told whoever asks in whatever way.
+_METHODS: Any = ["GET", "POST", "OPTIONS"]
 _OPEN_PAGES = ("/", "/about", "/innerwear", "/users/me")
 _OPEN_BLOG, _SECRET_KEYS = "/blog/{slug}", "/users/{id}/keys"
 
@@ -101,7 +103,7 @@ def starlette_site(get_kavach: GetKavach, files: Path, prefix: str = "") -> Site
 
     routes = [
         *(Route(path, page) for path in (*_OPEN_PAGES, _OPEN_BLOG)),
-        *(Route(path, secret) for path in ("/dashboard", _SECRET_KEYS)),
+        *(Route(path, secret, methods=_METHODS) for path in ("/dashboard", _SECRET_KEYS)),
         WebSocketRoute("/dashboard/ws", _tell_secret),
         Mount("/inner", Starlette(routes=[Mount("/deep", _small_starlette()), *_small_starlette().routes])),
         Mount("/other", _small_litestar()),
@@ -125,7 +127,7 @@ def fastapi_site(get_kavach: GetKavach, files: Path, prefix: str = "") -> Site:
     for path in (*_OPEN_PAGES, _OPEN_BLOG):
         app.add_api_route(path, page)
     for path in ("/dashboard", _SECRET_KEYS):
-        app.add_api_route(path, secret)
+        app.add_api_route(path, secret, methods=_METHODS)
     app.add_api_websocket_route("/dashboard/ws", _tell_secret)
     for each in (inner, deep):
         each.add_api_route("/vault", secret)
@@ -148,8 +150,8 @@ def litestar_site(get_kavach: GetKavach, files: Path, prefix: str = "") -> Site:
     def page() -> str:
         return OPEN
 
-    @get(["/dashboard", "/users/{id:str}/keys"], media_type="text/plain", sync_to_thread=False)
-    def secret() -> str:
+    @route(["/dashboard", "/users/{id:str}/keys"], http_method=_METHODS, media_type="text/plain", status_code=200)
+    async def secret() -> str:
         return SECRET
 
     @litestar_socket("/dashboard/ws")
@@ -196,7 +198,7 @@ def quart_site(get_kavach: GetKavach, files: Path, prefix: str = "") -> Site:
     for path in (*_OPEN_PAGES, "/blog/<slug>"):
         app.add_url_rule(path, path.replace(".", ""), page)
     for path in ("/dashboard", "/users/<id>/keys"):
-        app.add_url_rule(path, path, secret)
+        app.add_url_rule(path, path, secret, methods=_METHODS, provide_automatic_options=False)
     app.add_websocket("/dashboard/ws", view_func=socket)
     for place in ("/inner", "/inner/deep", "/other"):
         inner = Blueprint(place.strip("/").replace("/", "_"), __name__, url_prefix=place)

@@ -203,12 +203,51 @@ async def test_a_socket_on_a_protected_path_is_refused_before_the_app_sees_it(wo
             assert (await opened.json())["kind"] == "human"
 
 
-async def test_a_preflight_passes_and_any_other_options_does_not(world: World) -> None:
-    preflight = {"origin": "https://other.example", "access-control-request-method": "POST"}
-    assert (await world.visit("OPTIONS", "/dashboard/x", preflight)).status_code in (200, 204, 405)
-    for headers in ({}, {"origin": "https://other.example"}, {"access-control-request-method": "POST"}):
+PREFLIGHT = {"origin": "https://other.example", "access-control-request-method": "POST"}
+
+
+async def test_a_preflight_is_no_way_in(world: World) -> None:
+    """Anybody can write one, and a handler may answer OPTIONS as it answers GET."""
+    for headers in (PREFLIGHT, {**PREFLIGHT, "accept": "text/html"}, {**PREFLIGHT, "cookie": "a=b"}, {}):
         assert error_of(await world.visit("OPTIONS", "/dashboard/x", headers)) == (401, "UNAUTHENTICATED")
-    assert error_of(await world.visit("GET", "/dashboard/x", preflight)) == (401, "UNAUTHENTICATED")
+
+
+async def test_where_cors_is_further_in_true_preflights_pass_and_nothing_else(open_world: OpenWorld) -> None:
+    world = await open_world(guard={**PROTECT, "preflights": True})
+    assert (await world.visit("OPTIONS", "/dashboard/x", PREFLIGHT)).status_code in (200, 204, 405)
+    for change in (
+        {"origin": ""},
+        {"access-control-request-method": ""},
+        {"cookie": "a=b"},
+        {"authorization": "Bearer x"},
+        {"content-length": "5"},
+        {"transfer-encoding": "chunked"},
+    ):
+        answer, _ = await request(world.app, "/dashboard/x", {**PREFLIGHT, **change}, method="OPTIONS")
+        assert answer == 401, change
+    for missing in PREFLIGHT:
+        headers = {name: value for name, value in PREFLIGHT.items() if name != missing}
+        assert error_of(await world.visit("OPTIONS", "/dashboard/x", headers)) == (401, "UNAUTHENTICATED")
+    for method in ("GET", "POST", "options"):
+        assert (await request(world.app, "/dashboard/x", PREFLIGHT, method=method))[0] == 401, method
+
+
+async def test_a_preflight_that_passes_brings_no_body(sqlite_database: str) -> None:
+    """Over HTTP/2 a body needs no header that tells of it."""
+    heard: list[dict[str, Any]] = []
+    sent = [{"type": "http.request", "body": b"do it"}, {"type": "http.disconnect"}]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        heard.extend([await receive(), await receive()])
+
+    async def receive() -> dict[str, Any]:
+        return sent.pop(0)
+
+    kv = kavach_starlette(lazy_kavach(database=sqlite_database))
+    guard = kv.Guard(app, public=["/"], preflights=True)  # type: ignore[arg-type]
+    headers = [(name.encode(), value.encode()) for name, value in PREFLIGHT.items()]
+    await guard({"type": "http", "method": "OPTIONS", "path": "/x", "headers": headers}, receive, None)  # type: ignore[arg-type]
+    assert heard == [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
 
 
 async def test_with_cors_outside_a_refusal_can_be_read_by_the_page_that_asked(world: World) -> None:

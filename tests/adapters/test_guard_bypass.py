@@ -15,7 +15,18 @@ import pytest
 
 from kavach_adapters.custom import ASGIApp, Message, Receive, Scope, Send
 from kavach_core import lazy_kavach
-from tests.adapters.attacks import BELIEVED, BELOW_MOUNTS, CLAIMS, HOSTS, METHODS, REACHING, ROOTS, WRITTEN
+from tests.adapters.attacks import (
+    BELIEVED,
+    BELOW_MOUNTS,
+    CLAIMS,
+    FORGED,
+    HOSTS,
+    METHODS,
+    PREFLIGHT,
+    REACHING,
+    ROOTS,
+    WRITTEN,
+)
 from tests.adapters.real_servers import REAL_SERVERS, Answer, request, send, upgrade
 from tests.adapters.sites import FORMS, OPEN, SECRET, SITES, Naive, write_files
 
@@ -38,7 +49,7 @@ class World(NamedTuple):
     token: str
 
     async def ask(self, guard: str, request: bytes, *, until: bytes = b"") -> Answer:
-        """Send a request to the site behind `naive`, `protect` or `public`."""
+        """Send a request to the site behind `naive`, `protect` or `public`, or to the `blind` one without a guard."""
         line, _, rest = request.partition(b"\r\n")
         return await send(self.port, b"%s\r\nx-test-guard: %s\r\n%s" % (line, guard.encode(), rest), until=until)
 
@@ -50,7 +61,7 @@ async def served(server: str, framework: str, directory: Path, root_path: str = 
     site = SITES[framework](get_kavach, write_files(directory / "files"))
     site = site._replace(app=Telling(site.app))
     guards: dict[str, ASGIApp] = {form: site.guarded(form) for form in FORMS}
-    guards["naive"] = Naive(site.app)
+    guards |= {"naive": Naive(site.app), "blind": site.app}
     session = await (await get_kavach()).sessions.create("alice")
     async with REAL_SERVERS[server](Chosen(guards), root_path) as port:
         yield World(port, session.token or "")
@@ -124,7 +135,8 @@ async def test_no_way_to_write_a_request_gets_around_the_guard(server: str, fram
         request("/dashboard", "host: localhost/about"),
         request("/dashboard", "authorization: Bearer kv_ses_x"),
         request("/dashboard", "authorization: Bearer kv_ses_x", "authorization: Bearer kv_ses_y"),
-        request("/dashboard", "origin: http://localhost", method="OPTIONS"),
+        *(request("/dashboard", *headers, method="OPTIONS") for headers in FORGED),
+        request("/dashboard", *PREFLIGHT, "content-length: 5", method="OPTIONS") + b"hello",
         request("/dashboard", version="1.0", host=""),
         request("/dashboard", version="1.0", host="localhost/about?"),
         request("/dashboard", version="9.9"),
@@ -134,6 +146,7 @@ async def test_no_way_to_write_a_request_gets_around_the_guard(server: str, fram
         request("/about", "x-forwarded-prefix: /dashboard", "x-script-name: /dashboard", host="localhost/dashboard?"),
     ]
     async with served(server, framework, tmp_path) as world:
+        assert SECRET in (await world.ask("blind", request("/dashboard", method="OPTIONS"))).text, "the control"
         for guard in FORMS:
             for each in requests:
                 status, text = await world.ask(guard, each, until=b"UNAUTHENTICATED")
