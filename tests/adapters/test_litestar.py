@@ -12,6 +12,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
+from litestar.testing import TestClient
 from starlette.middleware.gzip import GZipMiddleware
 
 from kavach_adapters import kavach_litestar
@@ -19,6 +20,7 @@ from kavach_core import AgentIdentity, AgentType, LazyKavach, lazy_kavach
 from kavach_core.api import openapi
 from kavach_core.api.table import TABLE
 from kavach_core.errors import InvalidInput
+from kavach_core.resolvers import dev_user
 from tests.adapters.asgi import lifespan
 from tests.http.world import bearer, client_of, error_of
 
@@ -162,6 +164,21 @@ async def test_the_guard_as_litestars_own_middleware_sees_what_has_a_route(get_k
         for path in ("/mine", "/mine/", "/mine//"):
             assert error_of(await client.get(path)) == (401, "UNAUTHENTICATED"), path
         assert (await client.get("/nowhere")).status_code == 404
+
+
+def test_the_routes_are_there_for_litestars_own_test_client(sqlite_database: str) -> None:
+    """It leaves the query on the raw path."""
+    kv = kavach_litestar(lazy_kavach(database=sqlite_database), resolve_user=dev_user("alice"))
+    with TestClient(quiet(kv.well_known, plugins=[kv])) as client:
+        for target in (
+            "/api/kavach/agents?limit=1",
+            "/api/kavach/audit?result=denied",
+            "/api/kavach/sign-in?next=/x",
+            "/.well-known/kavach-configuration?x=1",
+        ):
+            assert client.get(target).status_code == 200, target
+        assert client.get("/api/kavach/agents", params={"limit": "1"}).status_code == 200
+        assert client.get("/api/kavach/agents/?limit=1").status_code == 404
 
 
 async def test_a_body_that_the_app_has_read_before_is_not_lost(get_kavach: LazyKavach) -> None:
