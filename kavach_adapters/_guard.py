@@ -118,9 +118,8 @@ class GuardMiddleware:
             raise Unauthenticated("This needs a credential.")
         if not isinstance(identity, self._kinds):
             raise CallerNotAllowed("This is not for this kind of caller.")
-        if view.is_websocket:
-            # A page of any site can open a socket here, cookies and all.
-            self._edge.check_origin(view, identity)
+        # A page of any site can send a form here, or open a socket, cookies and all.
+        self._edge.check_origin(view, identity)
         return identity
 
 

@@ -65,6 +65,22 @@ async def test_with_public_all_the_rest_is_protected_but_the_mount_guards_itself
     assert moved.headers["location"] == "/login?from=guard&next=%2Fseen%3Fa%3D1"
 
 
+async def test_a_page_of_another_site_changes_nothing_behind_the_guard(open_world: OpenWorld) -> None:
+    """Whether or not what is there asks for a human itself, as an app that knows no Kavach does not."""
+    world = await open_world(guard={**PROTECT, "forward": True})
+    own, bearer_of_human = await world.browser(), await world.human()
+    cookie = {"cookie": own["cookie"]}
+    evil = {**cookie, "origin": "https://evil.example", "sec-fetch-site": "cross-site"}
+    for headers in (cookie, evil, {**cookie, "origin": "null"}, {**cookie, "sec-fetch-site": "same-site"}):
+        for method in ("POST", "PUT", "DELETE"):
+            refused = await world.visit(method, "/dashboard/x", headers)
+            assert error_of(refused) == (403, "ORIGIN_REFUSED"), (method, headers)
+        assert (await world.visit("GET", "/dashboard/x", headers)).status_code == 200, headers
+    for headers in (own, bearer_of_human, {**bearer_of_human, "origin": "https://evil.example"}):
+        assert (await world.visit("POST", "/dashboard/x", headers)).status_code == 200, headers
+    assert (await world.visit("POST", "/dashboard/x", {**cookie, "sec-fetch-site": "same-origin"})).status_code == 200
+
+
 # Browsers and programs.
 
 
