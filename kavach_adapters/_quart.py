@@ -42,7 +42,7 @@ def answer(error: Exception) -> Response:
 
 def to_response(reply: Reply) -> Response:
     """A reply as Quart sends it, header by header, and however long it takes."""
-    is_head = not has_websocket_context() and request.method == "HEAD"
+    is_head = not has_websocket_context() and _method() == "HEAD"
     response = Response(reply.stream if reply.stream is not None and not is_head else b"" if is_head else reply.body)
     response.status_code = reply.status
     response.headers = Headers(text_headers(reply))
@@ -64,7 +64,7 @@ def add_operations(blueprint: Blueprint, edge: Edge, table: Sequence[Operation])
         blueprint.add_url_rule(
             operation.path.replace("{", "<").replace("}", ">"),
             endpoint=operation.name,
-            view_func=_operation_view(edge, operation),
+            view_func=_operation_view(edge, operation, table),
             methods=[operation.method],
             provide_automatic_options=False,
             merge_slashes=False,
@@ -76,11 +76,19 @@ def _scope(connection: Connection) -> Scope:
     return cast(Scope, connection.scope)
 
 
-def _operation_view(edge: Edge, operation: Operation) -> Callable[..., Awaitable[Response]]:
+def _operation_view(edge: Edge, operation: Operation, table: Sequence[Operation]) -> Callable[..., Awaitable[Response]]:
     async def operation_view(**params: str) -> Response:
+        if _method() != request.method:
+            # Werkzeug takes `get` for `GET`.
+            return to_response(run_unknown(table, operation.path))
         return to_response(await run(edge, operation, connection_view(request, _read_body)))
 
     return operation_view
+
+
+def _method() -> str:
+    """The method of a request as it was sent."""
+    return str(_scope(request)["method"])
 
 
 async def _read_body(limit: int) -> bytes:
@@ -107,13 +115,22 @@ class _Anything(BaseConverter):
 
 
 def _add_unknown(state: Any) -> None:
-    """Route everything else under the mount. `add_url_rule` would ask for a list of methods; this is for any."""
+    """Route everything else under the mount. `add_url_rule` would ask for a list of methods; this is for any.
+
+    Sockets are closed as the other frameworks close them where there is nothing; Quart would answer with a page.
+    """
 
     async def unknown(rest: str = "") -> Response:
         return to_response(run_unknown(TABLE, f"/{rest}"))
 
-    app, endpoint = state.app, f"{state.name}.unknown"
+    async def no_socket(rest: str = "") -> None:
+        await websocket.close(1000)
+
+    app = state.app
     app.url_map.converters[_Anything.name] = _Anything
-    app.view_functions[endpoint] = unknown
-    for path in ("", f"/<{_Anything.name}:rest>"):
-        app.url_map.add(QuartRule(f"{state.url_prefix}{path}", endpoint=endpoint, merge_slashes=False))
+    for view, is_socket in ((unknown, False), (no_socket, True)):
+        endpoint = f"{state.name}.{view.__name__}"
+        app.view_functions[endpoint] = view
+        for path in ("", f"/<{_Anything.name}:rest>"):
+            rule = f"{state.url_prefix}{path}"
+            app.url_map.add(QuartRule(rule, endpoint=endpoint, merge_slashes=False, websocket=is_socket))

@@ -83,7 +83,10 @@ def operation_endpoint(edge: Edge, operation: Operation) -> Endpoint:
 
     async def endpoint(request: Request) -> Response:
         view = view_of(request.scope, request.receive, request.path_params)
-        return to_response(await run(edge, operation, view), head=request.method == "HEAD")
+        # The end of a route's expression is also found before a line end that ends the path.
+        is_exact = view.path.endswith(operation.path.format(**request.path_params))
+        reply = await run(edge, operation, view) if is_exact else run_unknown((), view.path)
+        return to_response(reply, head=request.method == "HEAD")
 
     endpoint.__name__ = operation.name
     return endpoint

@@ -93,6 +93,9 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})
+        return
     await send({"type": "http.response.start", "status": 404, "headers": []})
     await send({"type": "http.response.body"})
 

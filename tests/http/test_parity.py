@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from kavach_core import lazy_kavach
 from kavach_core.testing import FrozenClock
+from tests.adapters.asgi import request, socket
 from tests.http.examples import EXAMPLES, make_cast
 from tests.http.frameworks import FRAMEWORKS, MOUNT, Framework
 from tests.http.world import NO_AGENT, ORIGIN, World, bearer, worlds
@@ -97,6 +100,12 @@ async def _errors(world: World) -> list[Answer]:
         ("GET", "//agents", cast.as_human, {}),
         ("GET", "/agents/a%2Fb", cast.as_human, {}),
         ("GET", "/agents/a%00b", cast.as_human, {}),
+        ("GET", "/agents%0a", cast.as_human, {}),
+        ("GET", "/agents/%0a", cast.as_human, {}),
+        ("GET", f"/agents/{cast.agent}/trace%0a", cast.as_human, {}),
+        ("POST", "/agents%0a", cast.as_human, {}),
+        ("PUT", "/agents%0a", {}, {}),
+        ("HEAD", "/agents%0a", {}, {}),
         ("GET", "/agents/%F0%9F%A4%96", cast.as_human, {}),
         ("PUT", "/agents", cast.as_human, {}),
         ("PROPFIND", "/agents", cast.as_human, {}),
@@ -124,6 +133,11 @@ async def _errors(world: World) -> list[Answer]:
         ("POST", f"/agents/{cast.agent}/delegate", cast.as_agent, {"json": {"permissions": ["write:repos"]}}),
     ]
     answers: list[Answer] = []
+    for method in ("get", "Post", "head", "oPTIONS"):
+        # The client makes it upper case; a server does not.
+        for path in ("/agents", f"/agents/{NO_AGENT}", "/agents/", "/nothing"):
+            status, body = await request(world.app, MOUNT + path, cast.as_human, method=method)
+            answers.append(Answer(f"{method} {path}", status, (), json.dumps(body)))
     for method, path, headers, more in asked:
         answers.append(_told(f"{method} {path}", await world.call(method, path, headers, **more)))
     for path in ("/whoami", "/me", "/agent", "/search"):
@@ -132,6 +146,15 @@ async def _errors(world: World) -> list[Answer]:
     for path in ("/.well-known/kavach-configuration", "/.well-known/webauthn", f"{MOUNT}/openapi.json"):
         answers.append(_told(path, await world.client.get(path, headers={"host": "evil.example", "origin": ORIGIN})))
     return answers
+
+
+async def test_a_socket_under_the_mount_is_closed_like_any_other_that_leads_nowhere(framework: Framework) -> None:
+    """Before it is accepted, so that servers answer with their own 403 and nothing of a framework's."""
+    app = framework.build(lazy_kavach(database="sqlite:///never.db"))
+    for path in ("", "/", "/agents", "/nothing", "/agents/x/y"):
+        for can_answer in (True, False):
+            async with socket(app, MOUNT + path, {}, can_answer=can_answer) as opened:
+                assert opened.code is not None and opened.body is None, path
 
 
 def _told(asked: str, response: httpx.Response) -> Answer:
