@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, refuse_socket, send_reply, view_of
+from kavach_adapters._asgi import (
+    ASGIApp,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    body_reader,
+    refuse_socket,
+    send_reply,
+    view_of,
+)
 from kavach_adapters._connection import RECHECK, Watched, watch_socket
 from kavach_adapters._guard import GuardMiddleware
 from kavach_adapters._refusals import SocketRefusals, note_refusal
@@ -38,6 +48,7 @@ __all__ = [
     "SocketRefusals",
     "View",
     "Watched",
+    "body_reader",
     "browser_cookie",
     "fragment",
     "matches",

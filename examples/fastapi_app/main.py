@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from kavach_adapters import kavach_fastapi
 from kavach_core import AgentIdentity, HumanIdentity, lazy_kavach
+from kavach_core.errors import KavachError
 from kavach_core.resolvers import dev_user
 
 REPOSITORIES = ("kavach", "starlette", "fastapi", "uvicorn")
@@ -23,6 +24,7 @@ kv = kavach_fastapi(get_kavach, resolve_user=dev_user("alice"), grantable=["read
 app = FastAPI(title="Repositories")
 app.include_router(kv.router, prefix="/api/kavach")
 app.include_router(kv.well_known)
+app.add_exception_handler(KavachError, kv.answer_error)
 app.add_middleware(kv.Guard, protect=["/dashboard/:path*"], login="/login")
 
 

@@ -15,6 +15,7 @@ from litestar.params import JSONBody
 
 from kavach_adapters import kavach_litestar
 from kavach_core import AgentIdentity, HumanIdentity, lazy_kavach
+from kavach_core.errors import KavachError
 from kavach_core.resolvers import dev_user
 
 REPOSITORIES = ("kavach", "starlette", "litestar", "uvicorn")
@@ -72,7 +73,11 @@ def find(text: str) -> list[str]:
 
 
 app = kv.Guard(
-    Litestar([kv.well_known, create_default, search, search_live, dashboard, login], plugins=[kv]),
+    Litestar(
+        [kv.well_known, create_default, search, search_live, dashboard, login],
+        plugins=[kv],
+        exception_handlers={KavachError: kv.answer_error},
+    ),
     protect=["/dashboard/:path*"],
     login="/login",
 )

@@ -36,6 +36,13 @@ def test_an_agent_searches_until_it_is_revoked(client: TestClient) -> None:
     assert [entry["code"] for entry in trace] == ["ALLOWED", "AGENT_REVOKED"]
 
 
+def test_a_body_that_is_no_query_is_400(client: TestClient) -> None:
+    made = client.post("/agents/default", headers=ORIGIN).json()
+    agent = {"Authorization": f"Bearer {made['token']}", "Content-Type": "application/json"}
+    for body in (b"", b"{", b"null", b"[]", b"{}", b'{"text": 1}', b'{"text": null}', b"\xff"):
+        assert client.post("/search", headers=agent, content=body).status_code == 400, body
+
+
 def test_every_message_on_a_socket_is_decided(client: TestClient) -> None:
     made = client.post("/agents/default", headers=ORIGIN).json()
     agent = {"Authorization": f"Bearer {made['token']}"}

@@ -21,16 +21,17 @@ from kavach_adapters.custom import (
     Message,
     Operation,
     Receive,
+    Requirement,
     Scope,
     Send,
+    SocketRefusals,
     View,
     Watched,
     matches,
-    refuse_socket,
+    note_refusal,
     run,
     run_unknown,
     send_reply,
-    split_permission,
     to_reply,
     view_of,
 )
@@ -59,33 +60,38 @@ class KavachASGI:
             elif scope["type"] == "http" and below is not None:
                 await self._answer(TABLE, below, scope, receive, send)
             elif scope["type"] == "http" and any(operation.path == scope["path"] for operation in WELL_KNOWN):
-                await self._answer(WELL_KNOWN, scope["path"], scope, receive, send)
+                await self.well_known(scope, receive, send)
             else:
                 await app(scope, receive, send)
 
-        return Watched(mounted, self._edge, self._recheck)
+        return Watched(SocketRefusals(mounted), self._edge, self._recheck)
+
+    async def well_known(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a document that belongs at the root, as `around` does, for an app that has Kavach further down."""
+        await self._answer(WELL_KNOWN, scope["path"], scope, receive, send)
 
     def Guard(self, app: ASGIApp, *, protect: Sequence[str] | None = None, **more: Any) -> ASGIApp:  # noqa: N802
         """Protect paths: those in `protect`, or all but those in `public`. It goes around `around(app)`."""
-        settings: dict[str, Any] = {"public": None, "login": None, "allow": ("human",), **more}
+        # An app that looks for the root path elsewhere than in front of a path says `splits_at_root=True`.
+        settings: dict[str, Any] = {"public": None, "login": None, "allow": ("human",), "splits_at_root": False, **more}
         return GuardMiddleware(app, self._edge, protect=protect, recheck=self._recheck, **settings)
 
     def identity(self, endpoint: Inner[Identity]) -> ASGIApp:
         """Hand the endpoint whoever is asking: a human, an agent or a service."""
-        return _with(self._edge.require_identity, endpoint)
+        return self._with(self._edge.require_identity, endpoint)
 
     def human(self, endpoint: Inner[HumanIdentity]) -> ASGIApp:
         """Hand the endpoint the human who is asking."""
-        return _with(self._edge.require_human, endpoint)
+        return self._with(self._edge.require_human, endpoint)
 
     def agent(self, endpoint: Inner[AgentIdentity]) -> ASGIApp:
         """Hand the endpoint the agent that is asking: verified, not authorized for anything."""
-        return _with(self._edge.require_agent, endpoint)
+        return self._with(self._edge.require_agent, endpoint)
 
     def require(self, permission: str, *, cost: int | None = None) -> Callable[[Inner[AgentIdentity]], ASGIApp]:
         """Hand the endpoint the agent that is asking, verified, authorized for `"action:resource"` and recorded."""
-        split_permission(permission)
-        return lambda endpoint: _with(lambda view: self._edge.require(view, permission, cost=cost), endpoint)
+        requirement = Requirement(self._edge, permission, cost)
+        return lambda endpoint: self._with(requirement, endpoint)
 
     async def session(self, scope: Scope) -> LiveSession | None:
         """Return the live Kavach session behind a request, or None."""
@@ -95,9 +101,35 @@ class KavachASGI:
         """The browser a request came from; `browser_cookie(config, browser)` is the header that names a new one."""
         return self._edge.browser(view_of(scope))
 
-    async def authorize(self, scope: Scope, permission: str, arguments: Mapping[str, object] | None = None) -> Decision:
+    async def authorize(
+        self, scope: Scope, permission: str, arguments: Mapping[str, object] | None = None, *, cost: int | None = None
+    ) -> Decision:
         """Decide and record one more call of the agent behind a connection, such as a message on its socket."""
-        return await self._edge.authorize(view_of(scope), permission, arguments)
+        return await self._edge.authorize(_view(scope), permission, arguments, cost=cost)
+
+    async def answer_error(self, scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
+        """Answer what the app's own code gets from Kavach, where nothing has been sent yet.
+
+        A request gets the error body. A socket is refused with it, or closed with its code.
+        """
+        if scope["type"] == "websocket":
+            # `SocketRefusals` puts the error in the place of this.
+            note_refusal(scope, error)
+            await send({"type": "websocket.close", "code": 1011, "reason": ""})
+        else:
+            await send_reply(to_reply(error), receive, send, head=scope["method"] == "HEAD")
+
+    def _with(self, establish: Callable[[View], Awaitable[Who]], endpoint: Inner[Who]) -> ASGIApp:
+        @wraps(endpoint)
+        async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                who = await establish(_view(scope))
+            except KavachError as error:
+                await self.answer_error(scope, receive, send, error)
+            else:
+                await endpoint(scope, receive, send, who)
+
+        return wrapped
 
     def _below_mount(self, scope: Scope) -> str | None:
         path: str = scope.get("path", "").removeprefix(scope.get("root_path", ""))
@@ -130,20 +162,9 @@ def kavach_asgi(
     return KavachASGI(Edge(get_kavach, mount=mount, **options), recheck)
 
 
-def _with(establish: Callable[[View], Awaitable[Who]], endpoint: Inner[Who]) -> ASGIApp:
-    @wraps(endpoint)
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            who = await establish(view_of(scope))
-        except KavachError as error:
-            if scope["type"] == "websocket":
-                await refuse_socket(to_reply(error), scope, receive, send)
-            else:
-                await send_reply(to_reply(error), receive, send)
-        else:
-            await endpoint(scope, receive, send, who)
-
-    return wrapped
+def _view(scope: Scope) -> View:
+    # Where routers leave the parts of the path, which fill a segment `{name}` of a permission.
+    return view_of(scope, params=scope.get("path_params"))
 
 
 def _params(template: str, path: str) -> dict[str, str]:

@@ -10,11 +10,13 @@ import json
 from typing import Any
 
 from examples.plain_asgi.adapter import kavach_asgi
-from kavach_adapters.custom import ASGIApp, Receive, Scope, Send
+from kavach_adapters.custom import ASGIApp, Receive, Scope, Send, body_reader
 from kavach_core import AgentIdentity, HumanIdentity, lazy_kavach
+from kavach_core.errors import InvalidInput, KavachError
 from kavach_core.resolvers import dev_user
 
 REPOSITORIES = ("kavach", "starlette", "fastapi", "uvicorn")
+MOST = 64 * 1024  # bytes that a body may have
 
 get_kavach = lazy_kavach()  # KAVACH_DATABASE_URL, or else the file kavach.db; opened by the first call
 kv = kavach_asgi(get_kavach, resolve_user=dev_user("alice"), grantable=["read:repos", "read:issues"])
@@ -31,8 +33,8 @@ async def create_default(scope: Scope, receive: Receive, send: Send, user: Human
 @kv.require("read:repos")
 async def search(scope: Scope, receive: Receive, send: Send, agent: AgentIdentity) -> None:
     """Verified, authorized and recorded before this line runs."""
-    query = json.loads((await receive())["body"])
-    await answer(send, {"owner": agent.owner_id, "auditId": agent.audit_id, "found": find(query["text"])})
+    text = searched_for(await body_reader(scope, receive)(MOST))
+    await answer(send, {"owner": agent.owner_id, "auditId": agent.audit_id, "found": find(text)})
 
 
 @kv.require("read:repos")
@@ -61,6 +63,18 @@ async def login(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(send, {"hint": "The sign-in of your app comes here."})
 
 
+def searched_for(body: bytes) -> str:
+    """The text of a query, `{"text": "..."}`. Anything else is 400, as `answer_error` answers it."""
+    try:
+        query = json.loads(body)
+    except (ValueError, RecursionError):
+        query = None
+    text = query.get("text") if isinstance(query, dict) else None
+    if not isinstance(text, str):
+        raise InvalidInput("The body is an object with a text to search for.", field="text")
+    return text
+
+
 def find(text: str) -> list[str]:
     return [name for name in REPOSITORIES if text in name]
 
@@ -81,7 +95,10 @@ async def routes(scope: Scope, receive: Receive, send: Send) -> None:
         return
     endpoint = ROUTES.get((scope.get("method", scope["type"]), scope["path"]))
     if endpoint is not None:
-        await endpoint(scope, receive, send)
+        try:
+            await endpoint(scope, receive, send)
+        except KavachError as error:
+            await kv.answer_error(scope, receive, send, error)
     elif scope["type"] == "http":
         await answer(send, {"hint": "There is nothing here."}, 404)
     else:

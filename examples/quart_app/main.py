@@ -6,12 +6,14 @@
 alice is signed in wherever no token is sent: `dev_user` is for development.
 """
 
+import json
 from typing import Any
 
 from quart import Quart, request, websocket
 
 from kavach_adapters import kavach_quart
 from kavach_core import AgentIdentity, HumanIdentity, lazy_kavach
+from kavach_core.errors import InvalidInput, KavachError
 from kavach_core.resolvers import dev_user
 
 REPOSITORIES = ("kavach", "quart", "flask", "hypercorn")
@@ -22,6 +24,7 @@ kv = kavach_quart(get_kavach, resolve_user=dev_user("alice"), grantable=["read:r
 app = Quart(__name__)
 kv.init_app(app)
 app.register_blueprint(kv.well_known)
+app.register_error_handler(KavachError, kv.answer_error)
 app.asgi_app = kv.Guard(app.asgi_app, protect=["/dashboard/:path*"], login="/login")  # type: ignore[method-assign]
 
 
@@ -38,8 +41,8 @@ async def create_default(user: HumanIdentity) -> tuple[dict[str, str | None], in
 @kv.require("read:repos")
 async def search(agent: AgentIdentity) -> dict[str, Any]:
     """Verified, authorized and recorded before this line runs."""
-    query = await request.get_json()
-    return {"owner": agent.owner_id, "auditId": agent.audit_id, "found": find(query["text"])}
+    text = searched_for(await request.get_data(as_text=False))
+    return {"owner": agent.owner_id, "auditId": agent.audit_id, "found": find(text)}
 
 
 @app.websocket("/search")
@@ -67,6 +70,18 @@ async def dashboard(user: HumanIdentity) -> list[dict[str, str]]:
 @app.get("/login")
 async def login() -> dict[str, str]:
     return {"hint": "The sign-in of your app comes here."}
+
+
+def searched_for(body: bytes) -> str:
+    """The text of a query, `{"text": "..."}`. Anything else is 400, as `answer_error` answers it."""
+    try:
+        query = json.loads(body)
+    except (ValueError, RecursionError):
+        query = None
+    text = query.get("text") if isinstance(query, dict) else None
+    if not isinstance(text, str):
+        raise InvalidInput("The body is an object with a text to search for.", field="text")
+    return text
 
 
 def find(text: str) -> list[str]:

@@ -6,6 +6,8 @@
 alice is signed in wherever no token is sent: `dev_user` is for development.
 """
 
+import json
+
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -15,6 +17,7 @@ from starlette.websockets import WebSocket
 
 from kavach_adapters import kavach_starlette
 from kavach_core import AgentIdentity, HumanIdentity, lazy_kavach
+from kavach_core.errors import InvalidInput, KavachError
 from kavach_core.resolvers import dev_user
 
 REPOSITORIES = ("kavach", "starlette", "fastapi", "uvicorn")
@@ -34,8 +37,8 @@ async def create_default(request: Request, user: HumanIdentity) -> JSONResponse:
 @kv.require("read:repos")
 async def search(request: Request, agent: AgentIdentity) -> JSONResponse:
     """Verified, authorized and recorded before this line runs."""
-    query = await request.json()
-    return JSONResponse({"owner": agent.owner_id, "auditId": agent.audit_id, "found": find(query["text"])})
+    text = searched_for(await request.body())
+    return JSONResponse({"owner": agent.owner_id, "auditId": agent.audit_id, "found": find(text)})
 
 
 @kv.require("read:repos")
@@ -62,6 +65,18 @@ async def login(request: Request) -> JSONResponse:
     return JSONResponse({"hint": "The sign-in of your app comes here."})
 
 
+def searched_for(body: bytes) -> str:
+    """The text of a query, `{"text": "..."}`. Anything else is 400, as `answer_error` answers it."""
+    try:
+        query = json.loads(body)
+    except (ValueError, RecursionError):
+        query = None
+    text = query.get("text") if isinstance(query, dict) else None
+    if not isinstance(text, str):
+        raise InvalidInput("The body is an object with a text to search for.", field="text")
+    return text
+
+
 def find(text: str) -> list[str]:
     return [name for name in REPOSITORIES if text in name]
 
@@ -77,5 +92,6 @@ app = Starlette(
         Route("/login", login),
     ],
     middleware=[Middleware(kv.Guard, protect=["/dashboard/:path*"], login="/login")],
+    exception_handlers={KavachError: kv.answer_error},
     lifespan=kv.lifespan,
 )

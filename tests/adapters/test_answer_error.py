@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from examples.plain_asgi.adapter import kavach_asgi
 from kavach_adapters import kavach_fastapi, kavach_litestar, kavach_quart, kavach_starlette
 from kavach_core import lazy_kavach
 from kavach_core.api.problems import to_close, to_reply
@@ -123,6 +124,24 @@ def quart_app(kv: Any, handlers: Handlers) -> Any:
     return app
 
 
+def plain_app(kv: Any, handlers: Handlers) -> Any:
+    """Without a framework an app looks for a handler itself, as the four do it for theirs."""
+
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        *when, what = scope["path"].strip("/").split("/")
+        if when == ["later"]:
+            await send({"type": "websocket.accept"})
+        try:
+            fail(what)
+        except Exception as error:
+            found = next((handlers[each] for each in type(error).__mro__ if each in handlers), None)
+            if found is None:
+                raise
+            await found(scope, receive, send, error)
+
+    return kv.around(fails)
+
+
 async def starlette_own(request: Request, error: Exception) -> Response:
     return Response(f"own: {type(error).__name__}", 418)
 
@@ -135,12 +154,17 @@ async def quart_own(error: Exception) -> quart.Response:
     return quart.Response(f"own: {type(error).__name__}", 418)
 
 
+async def plain_own(scope: Any, receive: Any, send: Any, error: Exception) -> None:
+    await Response(f"own: {type(error).__name__}", 418)(scope, receive, send)
+
+
 #: For each framework its adapter, its app with error handlers, and a handler of the app's own.
 FRAMEWORKS: dict[str, tuple[Callable[..., Any], Callable[[Any, Handlers], Any], Any]] = {
     "starlette": (kavach_starlette, starlette_app, starlette_own),
     "fastapi": (kavach_fastapi, fastapi_app, starlette_own),
     "litestar": (kavach_litestar, litestar_app, litestar_own),
     "quart": (kavach_quart, quart_app, quart_own),
+    "plain_asgi": (kavach_asgi, plain_app, plain_own),
 }
 each_framework = pytest.mark.parametrize("framework", FRAMEWORKS)
 
