@@ -100,7 +100,8 @@ async def routes(scope: Scope, receive: Receive, send: Send) -> None:
         except KavachError as error:
             await kv.answer_error(scope, receive, send, error)
     elif scope["type"] == "http":
-        await answer(send, {"hint": "There is nothing here."}, 404)
+        is_known = scope["path"] in {path for _, path in ROUTES}
+        await answer(send, {"hint": "There is nothing here."}, 405 if is_known else 404)
     else:
         await send({"type": "websocket.close"})
 
