@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
 from kavach_core.api.operation import Call
 from kavach_core.config import Email
+from kavach_core.errors import RateLimited
+from kavach_core.primitives.emails import mailable
 
 
 def mail(
@@ -13,18 +16,28 @@ def mail(
 ) -> None:
     """Have a mail with a link to one of the pages below the mount sent, after the answer."""
     link = f"{call.edge.config.base_url}{call.edge.mount}/{page}{f'#{secret}' if secret else ''}"
-    call.kavach.auth.outbox.post(Email(to=to, purpose=purpose, link=link))
+    call.kavach.auth.outbox.post(Email(to=mailable(to), purpose=purpose, link=link))
 
 
 async def mail_proof(call: Call, user_id: str) -> None:
-    """Mail a link that proves a user's address, if there is one left to prove."""
-    asked = await call.kavach.auth.email.ask(user_id)
-    if asked is not None:
-        address, token = asked
-        mail(call, address, "verify_email", "verify-email", f"token={token}")
+    """Mail a link that proves a user's address, if there is one left to prove.
+
+    An address that is another account's is told so: whoever asked learns nothing.
+    """
+    proof = await call.kavach.auth.email.ask(user_id)
+    if proof is None:
+        return
+    if proof.token is None:
+        mail(call, proof.address, "account_exists", "sign-in")
+    else:
+        mail(call, proof.address, "verify_email", "verify-email", f"token={proof.token}")
 
 
 async def offer_proof(call: Call, user_id: str) -> None:
-    """After a sign-up: mail that link at once where the app sends mail, so that the address can lead back in."""
+    """After a sign-up: mail that link at once where the app sends mail, so that the address can lead back in.
+
+    The account is made by then: where too many mails went to the address, it can be asked for later.
+    """
     if call.edge.config.send_email is not None:
-        await mail_proof(call, user_id)
+        with suppress(RateLimited):
+            await mail_proof(call, user_id)

@@ -49,11 +49,17 @@ async def _sign_up(call: Call) -> Reply:
     body: SignUpIn = call.body
     passwords, context = call.kavach.auth.password, call.edge.context(call.view)
     if not call.edge.config.verify_email:
+        browser = call.edge.browser(call.view)
         session = await passwords.sign_up(
-            body.email, body.password, name=body.name, address=context.ip, user_agent=context.user_agent
+            body.email,
+            body.password,
+            name=body.name,
+            browser=browser,
+            address=context.ip,
+            user_agent=context.user_agent,
         )
         await offer_proof(call, session.user_id)
-        return await signed_in(call, session, status=201)
+        return await signed_in(call, session, browser, status=201)
     token = await passwords.ask_to_sign_up(body.email, body.password, name=body.name, address=context.ip)
     if token is None:
         mail(call, body.email.strip(), "account_exists", "sign-in")
@@ -64,20 +70,20 @@ async def _sign_up(call: Call) -> Reply:
 
 async def _confirm_sign_up(call: Call) -> Reply:
     body: ConfirmSignUpIn = call.body
-    context = call.edge.context(call.view)
+    browser, context = call.edge.browser(call.view), call.edge.context(call.view)
     session = await call.kavach.auth.password.finish_sign_up(
-        body.token, body.password, address=context.ip, user_agent=context.user_agent
+        body.token, body.password, browser=browser, address=context.ip, user_agent=context.user_agent
     )
-    return await signed_in(call, session, status=201)
+    return await signed_in(call, session, browser, status=201)
 
 
 async def _sign_in(call: Call) -> Reply:
     body: SignInIn = call.body
-    context = call.edge.context(call.view)
+    browser, context = call.edge.browser(call.view), call.edge.context(call.view)
     session = await call.kavach.auth.password.sign_in(
-        body.email, body.password, address=context.ip, user_agent=context.user_agent
+        body.email, body.password, browser=browser, address=context.ip, user_agent=context.user_agent
     )
-    return await signed_in(call, session)
+    return await signed_in(call, session, browser)
 
 
 async def _set(call: Call) -> None:

@@ -73,9 +73,9 @@ async def _use_code(call: Call) -> Reply:
 async def _mail_link(call: Call) -> MailedOut:
     body: AddressIn = call.body
     call.kavach.auth.outbox.require_mailer()
-    token = await call.kavach.auth.recovery.ask_for_link(body.email, address=call.edge.context(call.view).ip)
-    if token is not None:
-        mail(call, body.email.strip(), "recovery", "recover", f"token={token}")
+    link = await call.kavach.auth.recovery.ask_for_link(body.email, address=call.edge.context(call.view).ip)
+    if link is not None:
+        mail(call, link.address, "recovery", "recover", f"token={link.token}")
     return MailedOut()
 
 

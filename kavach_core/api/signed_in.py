@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 
-from kavach_core.api.cookies import Header, session_cookie
+from kavach_core.api.cookies import Header, browser_cookie, session_cookie
 from kavach_core.api.models import Out, write_time
 from kavach_core.api.operation import Call, Reply
 from kavach_core.api.origin import is_browser
 from kavach_core.capabilities.sessions import Session
 from kavach_core.capabilities.users import User
 from kavach_core.errors import CallerNotAllowed, Unauthenticated
+from kavach_core.primitives.browser import Browser
 from kavach_core.primitives.principal import HumanIdentity
 
 
@@ -76,11 +77,15 @@ class SignedInOut(Out):
     session: SessionOut
 
 
-async def signed_in(call: Call, session: Session, *, status: int = 200) -> Reply:
-    """The answer to a sign-in. The cookie is always set; a browser never sees the token."""
-    user = await call.kavach.users.get(session.user_id)
+async def signed_in(call: Call, session: Session, browser: Browser | None = None, *, status: int = 200) -> Reply:
+    """The answer to a sign-in. The cookie is always set; a browser never sees the token.
+
+    A browser without a name gets the one it signed in under, by which it is known the next time.
+    """
+    user, config = await call.kavach.users.get(session.user_id), call.edge.config
     out = SignedInOut(user=UserOut.of(user), session=SessionOut.of(session, new_token(call, session), user))
-    return reply(out, status=status, headers=(session_cookie(call.edge.config, session),))
+    named = () if browser is None else browser_cookie(config, browser)
+    return reply(out, status=status, headers=(session_cookie(config, session), *named))
 
 
 def new_token(call: Call, session: Session) -> str:

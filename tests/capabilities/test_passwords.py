@@ -6,9 +6,13 @@ import asyncio
 from collections import Counter
 
 import pytest
+from pwdlib import PasswordHash
 
 from kavach_core import Kavach
+from kavach_core.capabilities.passwords import hashing
+from kavach_core.capabilities.passwords.hashing import Hasher
 from kavach_core.capabilities.passwords.policy import require_password
+from kavach_core.config import Email
 from kavach_core.errors import (
     ChallengeUnknown,
     ConfigurationError,
@@ -20,12 +24,19 @@ from kavach_core.errors import (
     SignInFailed,
     SignUpClosed,
 )
+from kavach_core.primitives.browser import Browser, browser_from
 from kavach_core.testing import FrozenClock
 from tests.capabilities.support import OpenKavach, events, select
+from tests.passkeys.support import Person, code_of
 
 pytestmark = pytest.mark.usefixtures("cheap_passwords")
 
 EMAIL, SECRET = "ada@example.org", "correct horse battery"
+
+
+def browser(name: str) -> Browser:
+    """A browser that has the cookie already."""
+    return browser_from([name.ljust(43, "_")], cookie_name="kv_browser", secure=False)
 
 
 @pytest.fixture
@@ -83,7 +94,7 @@ async def test_guessing_is_limited_in_the_database_per_account_and_per_address(
         with pytest.raises(SignInFailed):
             await kavach.auth.password.sign_in(EMAIL, "guess number one", address="192.0.2.1")
     with pytest.raises(RateLimited) as limited:
-        await there.auth.password.sign_in(EMAIL, "guess number two", address="192.0.2.2")
+        await there.auth.password.sign_in(EMAIL, "guess number two", address="192.0.2.1")
     assert 0 < limited.value.retry_after <= 15 * 60
     for name in ("b", "c"):
         with pytest.raises(SignInFailed):
@@ -93,6 +104,30 @@ async def test_guessing_is_limited_in_the_database_per_account_and_per_address(
     clock.advance("15m")
     with pytest.raises(SignInFailed):
         await here.auth.password.sign_in(EMAIL, "guess number two", address="192.0.2.1")
+
+
+async def test_a_stranger_shuts_no_owner_out(open_kavach: OpenKavach) -> None:
+    """Neither with guesses nor by signing up, and not from many addresses where the owner's browser was before."""
+    kavach = await open_kavach(passwords=True, attempts_per_account=2, attempts_per_address=100)
+    passwords = kavach.auth.password
+    home, elsewhere = browser("home"), browser("elsewhere")
+    await passwords.sign_up(EMAIL, SECRET, browser=home, address="198.51.100.7")
+
+    async def guess(address: str, times: int = 2, by: Browser | None = None) -> str:
+        return [await code_of(passwords.sign_in(EMAIL, "a guess", address=address, browser=by)) for _ in range(times)][
+            -1
+        ]
+
+    with pytest.raises(EmailTaken):
+        await passwords.sign_up(EMAIL, "another password", address="203.0.113.1")
+    assert await guess("203.0.113.1", 3) == "RATE_LIMITED"
+    assert await passwords.sign_in(EMAIL, SECRET, address="198.51.100.7")
+    for number in range(2, 11):
+        assert await guess(f"203.0.113.{number}") == "SIGN_IN_FAILED"
+    assert await guess("203.0.113.99", 3) == "RATE_LIMITED", "all places together have an end"
+    assert await code_of(passwords.sign_in(EMAIL, SECRET, address="198.51.100.7", browser=elsewhere)) == "RATE_LIMITED"
+    assert await passwords.sign_in(EMAIL, SECRET, address="198.51.100.7", browser=home)
+    assert await guess("198.51.100.7", 3, by=home) == "RATE_LIMITED", "that browser has an end too"
 
 
 async def test_whoever_gets_in_has_all_attempts_again(open_kavach: OpenKavach) -> None:
@@ -154,6 +189,36 @@ async def test_without_the_setting_there_is_nothing(open_kavach: OpenKavach) -> 
         await (await open_kavach(passwords=True, sign_up=False)).auth.password.sign_up(EMAIL, SECRET)
     with pytest.raises(ConfigurationError):
         await open_kavach(passwords=True, verify_email=True)
+
+
+async def test_a_password_belongs_to_an_address_that_is_proved_where_addresses_are(open_kavach: OpenKavach) -> None:
+    """Else whoever signs up with a passkey and another's address would sign in by that address."""
+
+    async def send(mail: Email) -> None: ...
+
+    kavach = await open_kavach(passwords=True, verify_email=True, send_email=send, base_url="http://localhost:8000")
+    session = await Person(kavach).register(EMAIL)
+    assert await code_of(kavach.auth.password.set(session, SECRET)) == "CALLER_NOT_ALLOWED"
+    proof = await kavach.auth.email.ask(session.user_id)
+    assert proof is not None and proof.token is not None
+    await kavach.auth.email.confirm(session.user_id, proof.token)
+    await kavach.auth.password.set(session, SECRET)
+    assert (await kavach.auth.password.sign_in(EMAIL, SECRET)).user_id == session.user_id
+
+
+async def test_a_recovery_sets_no_password(kavach: Kavach) -> None:
+    codes = await kavach.auth.recovery.issue_codes(await kavach.auth.password.sign_up(EMAIL, SECRET))
+    recovering = await kavach.auth.recovery.use_code(codes[0])
+    assert await code_of(kavach.auth.password.set(recovering, "another horse")) == "RECOVERY_ONLY"
+    assert await code_of(kavach.auth.recovery.issue_codes(recovering)) == "RECOVERY_ONLY"
+
+
+async def test_the_first_sign_in_of_a_process_tells_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made once is made whoever comes first, so that its time is nobody's."""
+    made = list[str]()
+    monkeypatch.setattr(hashing, "_nobodys", lambda: made.append("made") or PasswordHash.recommended().hash("nobody"))
+    await Hasher().verify(SECRET, PasswordHash.recommended().hash(SECRET))
+    assert made == ["made"]
 
 
 async def test_no_password_is_stored_or_announced(kavach: Kavach) -> None:

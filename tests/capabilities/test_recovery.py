@@ -103,12 +103,13 @@ async def test_a_mailed_link_works_once_for_ten_minutes_and_for_verified_address
     await kavach.auth.password.sign_up("unproven@example.org", SECRET)
     assert await recovery.ask_for_link("unproven@example.org") is None
     assert await recovery.ask_for_link("nobody@example.org") is None
-    token = await recovery.ask_for_link("ADA@example.org") or ""
+    address, token = await recovery.ask_for_link("ADA@example.org") or ("", "")
     session = await recovery.use_link(token)
+    assert address == EMAIL, "as its owner wrote it"
     assert session.user_id == user_id and not await kavach.sessions.verify(session.token or "")
     with pytest.raises(ChallengeUnknown):
         await recovery.use_link(token)
-    late = await recovery.ask_for_link(EMAIL) or ""
+    _, late = await recovery.ask_for_link(EMAIL) or ("", "")
     clock.advance("10m")
     with pytest.raises(ChallengeUnknown):
         await recovery.use_link(late)

@@ -13,7 +13,7 @@ from kavach_core.errors import ConfigurationError, EmailTaken, InvalidInput, Pas
 from kavach_core.testing import FrozenClock
 from kavach_core.testing_passkeys import BrowserRefused, SoftAuthenticator
 from tests.capabilities.support import OpenKavach, count, dump, events
-from tests.passkeys.support import ORIGIN, Person, code_of, codes_of_many, new_browser, synced
+from tests.passkeys.support import ORIGIN, Person, changed, code_of, codes_of_many, new_browser, synced
 
 RACERS = 16
 
@@ -242,13 +242,27 @@ async def test_attempts_are_counted_by_address(open_kavach: OpenKavach) -> None:
     kavach, other = await open_kavach(attempts_per_address=3), await open_kavach(attempts_per_address=3)
     person = Person(kavach)
     await person.register()
-    for passkeys in (kavach.auth.passkey, other.auth.passkey, kavach.auth.passkey):
-        body = await person.begin_sign_in()
-        await passkeys.finish_authentication(body, browser=person.browser, address="192.0.2.1")
+    body = changed(await person.begin_sign_in(), "response", "signature", to="AAAA")
+    for passkeys, code in (
+        (kavach.auth.passkey, "PASSKEY_REJECTED"),
+        (other.auth.passkey, "CHALLENGE_UNKNOWN"),
+        (kavach.auth.passkey, "CHALLENGE_UNKNOWN"),
+        (other.auth.passkey, "RATE_LIMITED"),
+    ):
+        attempt = passkeys.finish_authentication(body, browser=person.browser, address="192.0.2.1")
+        assert await code_of(attempt) == code
     body = await person.begin_sign_in()
     with pytest.raises(RateLimited):
         await other.auth.passkey.finish_authentication(body, browser=person.browser, address="192.0.2.1")
     assert (await other.auth.passkey.finish_authentication(body, browser=person.browser, address="192.0.2.2")).token
+
+
+async def test_whoever_signs_in_takes_nothing_from_those_who_share_the_address(open_kavach: OpenKavach) -> None:
+    person = Person(await open_kavach(attempts_per_address=2))
+    await person.register()
+    finish = person.passkeys.finish_authentication
+    for _ in range(4):
+        assert await finish(await person.begin_sign_in(), browser=person.browser, address="192.0.2.1")
 
 
 async def test_looking_for_addresses_is_counted_too(open_kavach: OpenKavach) -> None:

@@ -8,14 +8,18 @@ import pytest
 
 from kavach_core import Kavach, Session
 from kavach_core.capabilities.challenges import Asked, ChallengeKind
-from kavach_core.capabilities.passkeys import Passkeys, exchange, verify
+from kavach_core.capabilities.passkeys import AddedPasskey, Passkeys, exchange, queries, records, verify
 from kavach_core.capabilities.passkeys.ceremony import read_authentication
+from kavach_core.capabilities.passkeys.model import NewCredential
+from kavach_core.capabilities.users import queries as users
+from kavach_core.capabilities.users.service import require_user
 from kavach_core.primitives.browser import Browser
 from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
 from kavach_core.testing_passkeys import SoftAuthenticator
-from tests.capabilities.support import count, store_of
+from tests.capabilities.support import Home, count, opener, store_of
 from tests.passkeys.support import Person, code_of, codes_of_many, new_browser, synced
+from tests.passkeys.test_management import additions_of_one_recovery
 
 
 async def test_a_challenge_that_is_only_read_is_answered_again(kavach: Kavach, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +45,7 @@ class VerifyFirst(Passkeys):
     ) -> Session:
         proof = await self._proofs.check(read_authentication(body))
         await self._store.transact(self._forget)
-        return await self._store.transact(self._sign_in, proof, address, user_agent)
+        return await self._store.transact(self._sign_in, proof, address, user_agent, browser)
 
     async def _forget(self, tx: Transaction) -> None:
         await tx.execute("delete from kavach_challenges where project_id = $1", self._project)
@@ -57,6 +61,41 @@ async def test_verifying_before_the_challenge_is_taken_lets_a_race_in(kavach: Ka
     assert (await codes_of_many(16, lambda: person.finish_sign_in(body))).count("ok") > 1
     elsewhere = person.passkeys.finish_authentication(body, browser=new_browser())
     assert await code_of(elsewhere) == "ok", "and so does any other browser"
+
+
+class LookFirst(Passkeys):
+    """Asks whether the recovery is still going on before it takes the lock on its human."""
+
+    async def _add(
+        self,
+        tx: Transaction,
+        asked: Asked,
+        session_id: bytes,
+        credential: NewCredential,
+        address: str | None,
+        user_agent: str | None,
+        browser: Browser,
+    ) -> AddedPasskey:
+        await self._sessions.require_in(tx, session_id, recovering=True)
+        user = require_user(await users.lock(tx, self._project, asked.user_id or b""))
+        row = await records.add(tx, self._project, user, credential, recovering=True)
+        await self._sessions.revoke_in(tx, session_id)
+        session = await self._start(tx, user, row, address, user_agent, browser)
+        return AddedPasskey(passkey=queries.to_model(row), session=session)
+
+
+async def test_looking_before_the_lock_lets_one_recovery_add_several(postgres_home: Home) -> None:
+    """On PostgreSQL; on SQLite only one writes at a time."""
+    async with opener(database=postgres_home.database, project=postgres_home.project) as open_one:
+        kavach = await open_one()
+        codes = list[str]()
+        for _ in range(3):
+            person = Person(kavach)
+            lost = await person.register()
+            runtime = Runtime(store_of(kavach), kavach.config)
+            person.passkeys = LookFirst(runtime, kavach.users, kavach.sessions, kavach.limits)
+            codes = max(codes, await additions_of_one_recovery(person, lost), key=lambda found: found.count("ok"))
+        assert codes.count("ok") > 1
 
 
 async def test_without_our_checks_the_library_lets_it_pass(kavach: Kavach, monkeypatch: pytest.MonkeyPatch) -> None:

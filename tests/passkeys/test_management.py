@@ -158,9 +158,10 @@ async def test_a_passkey_is_renamed_and_deleted_by_its_owner_alone(kavach: Kavac
     assert (await events(kavach))[-2:] == ["passkey.renamed", "passkey.deleted"]
 
 
-async def test_the_last_way_in_cannot_be_deleted(kavach: Kavach) -> None:
+async def test_the_last_way_in_cannot_be_deleted(open_kavach: OpenKavach) -> None:
+    kavach, without_passwords = await open_kavach(passwords=True), await open_kavach()
     person = Person(kavach)
-    session = await person.register()
+    session = await person.register("ada@example.org")
     (passkey,) = await person.passkeys.list(session.user_id)
     assert await code_of(person.passkeys.delete(passkey.id, session=session)) == "LAST_WAY_IN"
     second = await person.add(session)
@@ -168,6 +169,8 @@ async def test_the_last_way_in_cannot_be_deleted(kavach: Kavach) -> None:
     assert await code_of(person.passkeys.delete(passkey.id, session=session)) == "LAST_WAY_IN"
     assert await code_of(person.passkeys.delete(second.passkey.id, session=session)) == "ok"
     await _give_password(kavach, session)
+    delete = without_passwords.auth.passkey.delete
+    assert await code_of(delete(passkey.id, session=session)) == "LAST_WAY_IN", "a password that the app takes no more"
     assert await code_of(person.passkeys.delete(passkey.id, session=session)) == "ok"
 
 
@@ -203,10 +206,31 @@ async def test_adding_counts_once_too(person: Person) -> None:
     assert len(await person.passkeys.list(session.user_id)) == 2
 
 
+async def test_one_recovery_adds_one_passkey_however_many_are_finished_at_once(kavach: Kavach) -> None:
+    """Several rounds: in the first, further connections to the database are still being opened."""
+    for _ in range(3):
+        person = Person(kavach)
+        lost = await person.register()
+        assert await additions_of_one_recovery(person, lost) == ["SESSION_REVOKED"] * 5 + ["ok"]
+        assert len(await person.passkeys.list(lost.user_id)) == 2
+        assert len(await kavach.sessions.list(lost.user_id)) == 2, "the lost one and the new one"
+
+
+async def test_ten_lost_passkeys_leave_a_way_back(kavach: Kavach) -> None:
+    person = Person(kavach)
+    lost = await person.register()
+    for _ in range(9):
+        await person.add(lost)
+    assert await code_of(person.begin_addition(lost)) == "LIMIT_REACHED"
+    added = await person.add(await recovery_of(kavach, lost))
+    assert added.session is not None and len(await person.passkeys.list(lost.user_id)) == 11
+    assert await code_of(person.begin_addition(added.session)) == "LIMIT_REACHED"
+
+
 async def test_who_is_recovering_adds_a_passkey_and_nothing_else(kavach: Kavach, clock: FrozenClock) -> None:
     person = Person(kavach)
     lost = await person.register()
-    session = await _recover(kavach, lost)
+    session = await recovery_of(kavach, lost)
     clock.advance("20m")
     passkey = (await person.passkeys.list(lost.user_id))[0]
     attempts = [
@@ -255,6 +279,14 @@ async def _give_password(kavach: Kavach, session: Session) -> None:
     await store_of(kavach).transact(passwords.store, kavach.config.project, rows[0][0], "a hash")
 
 
-async def _recover(kavach: Kavach, session: Session) -> Session:
+async def recovery_of(kavach: Kavach, session: Session) -> Session:
+    """A recovery session of the human of a session."""
     start = kavach.sessions.start_in
     return await store_of(kavach).transact(start, session.user_id, SignInMethod.RECOVERY, None, None)
+
+
+async def additions_of_one_recovery(person: Person, lost: Session) -> list[str]:
+    """What becomes of six passkeys that are added at once in one recovery session."""
+    session = await recovery_of(person.kavach, lost)
+    bodies = [SoftAuthenticator().create(await person.begin_addition(session), ORIGIN) for _ in range(6)]
+    return sorted(await asyncio.gather(*[code_of(_finish_addition(person, body, session)) for body in bodies]))

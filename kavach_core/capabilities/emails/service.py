@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from typing import Final
+from typing import Final, NamedTuple
 
 from kavach_core.capabilities.challenges import Asked, ChallengeKind, ask, take
 from kavach_core.capabilities.challenges.once import require_asked
-from kavach_core.capabilities.events import announce
 from kavach_core.capabilities.limits import Limits
 from kavach_core.capabilities.users import User, queries
-from kavach_core.capabilities.users.queries import UserRow
-from kavach_core.capabilities.users.service import require_user
+from kavach_core.capabilities.users.service import prove_email, require_user
 from kavach_core.primitives.clock import DAY
+from kavach_core.primitives.emails import email_key
 from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
 
 _LINK_LIFETIME: Final = DAY
+
+
+class AddressProof(NamedTuple):
+    """What to mail to an address that somebody says is theirs."""
+
+    address: str
+    #: For the link that proves it; None where it is proved to be another account's, which only its owner may learn.
+    token: str | None
 
 
 class Emails:
@@ -27,28 +34,36 @@ class Emails:
         self._project = runtime.project
         self._limits = limits
 
-    async def ask(self, user_id: str) -> tuple[str, str] | None:
+    async def ask(self, user_id: str) -> AddressProof | None:
         """Return the address of a user and a token to mail there; None if nothing is left to prove.
 
         The token holds for a day and once. Raises `NotFound` and `RateLimited`.
         """
-        await self._limits.attempt(account=f"verify {user_id}", address=None)
         return await self._store.transact(self._ask, user_id)
 
     async def confirm(self, user_id: str, token: str) -> User:
-        """Note that the signed-in user answered the mail. Raises `ChallengeUnknown` for a token that is not theirs."""
+        """Note that the signed-in user answered the mail: the address is theirs, whoever else said it was.
+
+        Raises `ChallengeUnknown` for a token that is not theirs, and `EmailTaken` for an address that another account
+        has proved.
+        """
         asked = await self._store.transact(self._take, token)
         return await self._store.transact(self._confirm, user_id, require_asked(asked))
 
-    async def _ask(self, tx: Transaction, user_id: str) -> tuple[str, str] | None:
+    async def _ask(self, tx: Transaction, user_id: str) -> AddressProof | None:
+        """Always writes a row, so that an address with an account costs what another does."""
         user = require_user(await queries.by_owner(tx, self._project, user_id))
         if user.email is None or user.email_verified_at is not None:
             return None
+        key = email_key(user.email)
+        await self._limits.mail_in(tx, key, "proof")
+        holder = await queries.by_email(tx, self._project, key)
+        is_free = holder is None or holder.email_verified_at is None
         token = secrets.token_urlsafe(32)
-        asked = Asked(user_id=user.id)
+        asked = Asked(user_id=user.id, data={"email": user.email})
         kind = ChallengeKind.EMAIL_LINK
         await ask(tx, self._project, kind, token.encode(), asked, lifetime=_LINK_LIFETIME, browser_hash=None)
-        return user.email, token
+        return AddressProof(user.email, token if is_free else None)
 
     async def _take(self, tx: Transaction, token: str) -> Asked | None:
         challenge = token.encode("utf-8", "surrogatepass")
@@ -56,11 +71,6 @@ class Emails:
 
     async def _confirm(self, tx: Transaction, user_id: str, asked: Asked) -> User:
         user = require_user(await queries.by_owner(tx, self._project, user_id))
-        require_asked(asked if asked.user_id == user.id else None)
-        if await queries.verify_email(tx, self._project, user.id):
-            await announce(tx, self._project, "user.email_verified", subject=user_id, owner_id=user_id)
-        return queries.to_model(_verified(user, tx.now))
-
-
-def _verified(user: UserRow, now: int) -> UserRow:
-    return user._replace(email_verified_at=user.email_verified_at or now)
+        # The address the mail went to, not one that the user may have lost or changed since.
+        require_asked(asked if asked.user_id == user.id and asked.data.get("email") == user.email else None)
+        return queries.to_model(await prove_email(tx, self._project, user))

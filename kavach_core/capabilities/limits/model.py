@@ -1,12 +1,25 @@
-"""A count over the current minute and the 59 before it, as a value."""
+"""A count over the current minute and the 59 before it, and what is counted of those who want to get in, as values."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from kavach_core.primitives.clock import MINUTE, SECOND
 
 _MINUTES: Final = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try to get in, which may be a guess."""
+
+    #: What it is at, by whatever names an account; None where only a secret is shown.
+    account: str | None = None
+    #: The address it comes from, if that is known.
+    address: str | None = None
+    #: The browser it comes from, where that got into this account before.
+    browser: bytes | None = None
 
 
 class Window:
@@ -48,6 +61,12 @@ class Window:
     def take(self, units: int = 1) -> None:
         """Count units in the current minute."""
         self._counts[self._minute] = self.minute + units
+
+    def give_back(self) -> None:
+        """Take back the newest unit, if one is left."""
+        counted = [minute for minute, count in self._counts.items() if count > 0]
+        if counted:
+            self._counts[max(counted)] -= 1
 
     def retry_after(self, limit: int, now: int, minutes: int = _MINUTES) -> int:
         """Whole seconds until one more unit fits under `limit` in so many minutes, if nothing else is taken.

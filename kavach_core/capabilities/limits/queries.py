@@ -15,7 +15,10 @@ returning key, counts
 """
 _WRITE = "update kavach_counters set counts = $3 where project_id = $1 and key = $2"
 _FIND = "select counts from kavach_counters where project_id = $1 and key = $2"
-_FORGET = "delete from kavach_counters where project_id = $1 and key = $2"
+_FORGET_SOME = """
+delete from kavach_counters where project_id = $1 and key in (
+    select key from kavach_counters where project_id = $1 and touched_at < $2 order by touched_at limit $3{lock})
+"""
 _PRUNE = "delete from kavach_counters where project_id = $1 and touched_at < $2"
 
 
@@ -40,9 +43,10 @@ async def find(tx: Transaction, project: str, key: bytes) -> Window:
     return Window("" if row is None else cast(str, row[0]), tx.now)
 
 
-async def forget(tx: Transaction, project: str, key: bytes) -> None:
-    """Let a counter begin anew."""
-    await tx.execute(_FORGET, project, key)
+async def forget_some(tx: Transaction, project: str, before: int, most: int) -> None:
+    """Delete a few counters that nobody touched since. It waits for nobody: who holds one is about to touch it."""
+    lock = " for update skip locked" if tx.dialect == "postgres" else ""
+    await tx.execute(_FORGET_SOME.format(lock=lock), project, before, most)
 
 
 async def prune(tx: Transaction, project: str, before: int) -> int:

@@ -6,7 +6,7 @@ import secrets
 
 from kavach_core.capabilities.challenges import Asked, ChallengeKind, ask, take
 from kavach_core.capabilities.challenges.once import require_asked
-from kavach_core.capabilities.limits import Limits
+from kavach_core.capabilities.limits import Attempt, Limits
 from kavach_core.capabilities.passkeys.ceremony import CHALLENGE_BYTES, LIFETIME, Answer
 from kavach_core.primitives.browser import Browser
 from kavach_core.runtime import Runtime
@@ -40,6 +40,5 @@ class Exchange:
     async def _take(
         self, tx: Transaction, kind: ChallengeKind, challenge: bytes, browser_hash: bytes, address: str | None
     ) -> Asked | None:
-        if address is not None:
-            await self._limits.attempt_in(tx, None, address)
+        await self._limits.attempt_in(tx, Attempt(address=address))
         return await take(tx, self._project, kind, challenge, browser_hash=browser_hash)

@@ -15,12 +15,14 @@ from kavach_core.primitives import ids
 from kavach_core.store import Transaction
 
 
-async def add(tx: Transaction, project: str, user: UserRow, credential: NewCredential) -> PasskeyRow:
-    """Give a user a passkey.
+async def add(
+    tx: Transaction, project: str, user: UserRow, credential: NewCredential, *, recovering: bool = False
+) -> PasskeyRow:
+    """Give a passkey to a user who was locked or made in this transaction.
 
     Raises `LimitReached`, and `Conflict` if the passkey is on record already, whoever's it is.
     """
-    await require_room(tx, project, require_user(await users.lock(tx, project, user.id)))
+    await require_room(tx, project, user, recovering=recovering)
     row = await queries.insert(tx, project, user.id, credential)
     if row is None:
         raise Conflict("This passkey is registered already.")
@@ -29,10 +31,13 @@ async def add(tx: Transaction, project: str, user: UserRow, credential: NewCrede
     return row
 
 
-async def require_room(tx: Transaction, project: str, user: UserRow) -> list[PasskeyRow]:
-    """Return the passkeys of a user who may have one more. Raises `LimitReached`."""
+async def require_room(tx: Transaction, project: str, user: UserRow, *, recovering: bool) -> list[PasskeyRow]:
+    """Return the passkeys of a user who may have one more. Raises `LimitReached`.
+
+    Whoever is recovering may: those they have are lost, and can be deleted by nobody else.
+    """
     rows = await queries.of_user(tx, project, user.id)
-    if len(rows) >= MOST_PASSKEYS:
+    if len(rows) >= MOST_PASSKEYS and not recovering:
         raise LimitReached(f"An account has at most {MOST_PASSKEYS} passkeys.", details={"limit": MOST_PASSKEYS})
     return rows
 
@@ -60,15 +65,19 @@ async def disable(tx: Transaction, project: str, row: PasskeyRow, user: UserRow,
         await announce_passkey(tx, project, "passkey.disabled", row, user, **counts)
 
 
-async def delete(tx: Transaction, project: str, user: UserRow, passkey_id: bytes) -> None:
-    """Take a passkey from a user. Raises `NotFound`, and `LastWayIn` if they could not sign in without it."""
-    await users.lock(tx, project, user.id)
+async def delete(tx: Transaction, project: str, user: UserRow, passkey_id: bytes, *, with_passwords: bool) -> None:
+    """Take a passkey from a user. Raises `NotFound`, and `LastWayIn` if they could not sign in without it.
+
+    A password is a way in where the app takes passwords (`with_passwords`) and their address still leads to them.
+    """
+    user = require_user(await users.lock(tx, project, user.id))
     row = await queries.find(tx, project, passkey_id, user.id)
     if row is None:
         raise NotFound("There is no such passkey.")
     rows = await queries.of_user(tx, project, user.id)
     others = [each for each in rows if each.id != row.id and each.disabled_at is None]
-    if row.disabled_at is None and not others and await passwords.find(tx, project, user.id) is None:
+    by_password = with_passwords and user.email_key is not None and await passwords.find(tx, project, user.id)
+    if row.disabled_at is None and not others and not by_password:
         raise LastWayIn("This is the last way to sign in to the account: add another passkey first.")
     await queries.delete(tx, project, row.id, user.id)
     await announce_passkey(tx, project, "passkey.deleted", row, user)

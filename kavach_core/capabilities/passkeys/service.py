@@ -12,7 +12,7 @@ from typing import Final
 
 from kavach_core.capabilities.challenges import Asked, ChallengeKind
 from kavach_core.capabilities.events import announce
-from kavach_core.capabilities.limits import Limits
+from kavach_core.capabilities.limits import Attempt, Limits
 from kavach_core.capabilities.passkeys import queries, records
 from kavach_core.capabilities.passkeys.ceremony import (
     creation_options,
@@ -35,7 +35,7 @@ from kavach_core.capabilities.users.service import new_handle, require_display_n
 from kavach_core.errors import ChallengeUnknown, EmailTaken, NotFound, SignUpClosed
 from kavach_core.primitives import ids
 from kavach_core.primitives.browser import Browser
-from kavach_core.primitives.emails import require_email
+from kavach_core.primitives.emails import email_key, require_email
 from kavach_core.primitives.text import require_name
 from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
@@ -65,6 +65,9 @@ class Passkeys:
         self, *, email: str | None = None, display_name: str | None = None, browser: Browser, address: str | None = None
     ) -> Options:
         """Ask for the first passkey of a new account.
+
+        Where the app sends mail, the address is only what the account says until a mail to it was answered, and
+        nothing tells whether it has another account. Elsewhere it is taken at once.
 
         Raises `EmailTaken` for an address that has an account, `SignUpClosed`, `RateLimited` and `InvalidInput`.
         """
@@ -100,7 +103,7 @@ class Passkeys:
         answer = read_registration(body)
         asked = await self._exchange.take(ChallengeKind.PASSKEY_REGISTRATION, answer, browser=browser)
         credential = verify_registration(answer, self._config)
-        return await self._store.transact(self._register, asked, credential, address, user_agent)
+        return await self._store.transact(self._register, asked, credential, address, user_agent, browser)
 
     async def begin_authentication(self, *, browser: Browser, address: str | None = None) -> Options:
         """Ask for any passkey of this site, by button or by autofill. Raises `RateLimited`."""
@@ -117,7 +120,7 @@ class Passkeys:
         kind = ChallengeKind.PASSKEY_AUTHENTICATION
         await self._exchange.take(kind, answer, browser=browser, address=address)
         proof = await self._proofs.check(answer)
-        return await self._store.transact(self._sign_in, proof, address, user_agent)
+        return await self._store.transact(self._sign_in, proof, address, user_agent, browser)
 
     async def begin_verification(self, *, session: Session, browser: Browser, address: str | None = None) -> Options:
         """Ask the human of a session to prove once more who they are. Raises `NotFound` if they have no passkey."""
@@ -138,7 +141,7 @@ class Passkeys:
     async def begin_addition(self, *, session: Session, browser: Browser, address: str | None = None) -> Options:
         """Ask for another passkey for the human of a fresh session, or of a recovery session.
 
-        Raises `SessionNotFresh`, and `LimitReached` for somebody with ten passkeys.
+        Raises `SessionNotFresh`, and `LimitReached` for somebody with ten passkeys who has not lost them.
         """
         await prepare(self._config)
         session_id = ids.SESSION.raw(session.id)
@@ -171,7 +174,7 @@ class Passkeys:
         asked = await self._exchange.take(ChallengeKind.PASSKEY_ADDITION, answer, browser=browser)
         session_id = _same_session(asked, session)
         credential = verify_registration(answer, self._config)
-        return await self._store.transact(self._add, asked, session_id, credential, address, user_agent)
+        return await self._store.transact(self._add, asked, session_id, credential, address, user_agent, browser)
 
     async def list(self, user_id: str) -> Sequence[Passkey]:
         """Return the passkeys of a human, oldest first; none for one whom the app signs in its own way."""
@@ -198,9 +201,9 @@ class Passkeys:
         self, tx: Transaction, asked: Asked, browser: Browser, address: str | None
     ) -> bytes | None:
         """The challenge; None for an address that is taken, which counts, because it may be a search for accounts."""
-        await self._limits.attempt_in(tx, None, address)
+        await self._limits.sign_up_in(tx, address)
         email = asked.data.get("email")
-        if email is not None and await users.by_email(tx, self._project, email) is not None:
+        if email is not None and self._holds_email and await users.by_email(tx, self._project, email_key(email)):
             return None
         kind = ChallengeKind.PASSKEY_REGISTRATION
         return await self._exchange.ask_in(tx, kind, asked, browser=browser, address=address)
@@ -212,28 +215,44 @@ class Passkeys:
         credential: NewCredential,
         address: str | None,
         user_agent: str | None,
+        browser: Browser,
     ) -> Session:
         data = asked.data
-        handle = decode(data["handle"])
-        user = await self._users.create_in(tx, email=data.get("email"), display_name=data.get("name"), handle=handle)
+        user = await self._users.create_in(
+            tx,
+            email=data.get("email"),
+            display_name=data.get("name"),
+            handle=decode(data["handle"]),
+            holds_email=self._holds_email,
+        )
         row = await records.add(tx, self._project, user, credential)
-        return await self._start(tx, user, row, address, user_agent)
+        return await self._start(tx, user, row, address, user_agent, browser)
 
     async def _begin_authentication(self, tx: Transaction, browser: Browser, address: str | None) -> bytes:
         kind = ChallengeKind.PASSKEY_AUTHENTICATION
         return await self._exchange.ask_in(tx, kind, Asked(), browser=browser, address=address)
 
-    async def _sign_in(self, tx: Transaction, proof: Proof, address: str | None, user_agent: str | None) -> Session:
+    async def _sign_in(
+        self, tx: Transaction, proof: Proof, address: str | None, user_agent: str | None, browser: Browser
+    ) -> Session:
         user = await self._proofs.note_in(tx, proof)
-        return await self._start(tx, user, proof.row, address, user_agent)
+        session = await self._start(tx, user, proof.row, address, user_agent, browser)
+        await self._limits.succeed_in(tx, Attempt(address=address))
+        return session
 
     async def _start(
-        self, tx: Transaction, user: UserRow, row: PasskeyRow, address: str | None, user_agent: str | None
+        self,
+        tx: Transaction,
+        user: UserRow,
+        row: PasskeyRow,
+        address: str | None,
+        user_agent: str | None,
+        browser: Browser,
     ) -> Session:
         data = {"method": SignInMethod.PASSKEY.value, "passkeyId": ids.PASSKEY.text(row.id)}
         owner_id = user.owner_id
         await announce(tx, self._project, "user.signed_in", subject=owner_id, owner_id=owner_id, data=data)
-        return await self._sessions.start_in(tx, owner_id, SignInMethod.PASSKEY, address, user_agent)
+        return await self._sessions.start_in(tx, owner_id, SignInMethod.PASSKEY, address, user_agent, browser)
 
     async def _begin_verification(
         self, tx: Transaction, session_id: bytes, browser: Browser, address: str | None
@@ -259,8 +278,9 @@ class Passkeys:
     async def _begin_addition(
         self, tx: Transaction, session_id: bytes, browser: Browser, address: str | None
     ) -> tuple[bytes, UserRow, Sequence[PasskeyRow]]:
-        user = await self._user_of(tx, await self._sessions.require_in(tx, session_id, recovering=True))
-        rows = await records.require_room(tx, self._project, user)
+        session = await self._sessions.require_in(tx, session_id, recovering=True)
+        user = await self._user_of(tx, session)
+        rows = await records.require_room(tx, self._project, user, recovering=_is_recovery(session))
         asked = Asked(user_id=user.id, session_id=session_id)
         kind = ChallengeKind.PASSKEY_ADDITION
         challenge = await self._exchange.ask_in(tx, kind, asked, browser=browser, address=address)
@@ -274,16 +294,19 @@ class Passkeys:
         credential: NewCredential,
         address: str | None,
         user_agent: str | None,
+        browser: Browser,
     ) -> AddedPasskey:
+        # The lock comes before the look: of several additions in one recovery session only the first finds it alive.
+        locked = None if asked.user_id is None else await users.lock(tx, self._project, asked.user_id)
+        user = require_user(locked)
         session = await self._sessions.require_in(tx, session_id, recovering=True)
-        user = await self._user_of(tx, session)
-        if user.id != asked.user_id:
+        if user.owner_id != session.user_id:
             raise _changed()
-        row = await records.add(tx, self._project, user, credential)
+        row = await records.add(tx, self._project, user, credential, recovering=_is_recovery(session))
         started = None
-        if session.method is SignInMethod.RECOVERY:
+        if _is_recovery(session):
             await self._sessions.revoke_in(tx, session_id)
-            started = await self._start(tx, user, row, address, user_agent)
+            started = await self._start(tx, user, row, address, user_agent, browser)
         return AddedPasskey(passkey=queries.to_model(row), session=started)
 
     async def _list(self, tx: Transaction, user_id: str) -> Sequence[Passkey]:
@@ -303,7 +326,13 @@ class Passkeys:
 
     async def _delete(self, tx: Transaction, passkey_id: bytes, session_id: bytes) -> None:
         session = await self._sessions.require_in(tx, session_id)
-        await records.delete(tx, self._project, await self._user_of(tx, session), passkey_id)
+        user = await self._user_of(tx, session)
+        await records.delete(tx, self._project, user, passkey_id, with_passwords=self._config.passwords)
+
+    @property
+    def _holds_email(self) -> bool:
+        """Whether an address is taken before it is proved. Where mail can prove it, none is."""
+        return self._config.send_email is None
 
     async def _user_of(self, tx: Transaction, session: Session) -> UserRow:
         return require_user(await users.by_owner(tx, self._project, session.user_id))
@@ -315,6 +344,10 @@ def _same_session(asked: Asked, session: Session) -> bytes:
     if asked.session_id != session_id:
         raise _changed()
     return session_id
+
+
+def _is_recovery(session: Session) -> bool:
+    return session.method is SignInMethod.RECOVERY
 
 
 def _changed() -> ChallengeUnknown:

@@ -35,7 +35,9 @@ class Hasher:
 
 
 def _verify(password: str, stored: str | None) -> tuple[bool, str | None]:
-    holds, replacement = _library().verify_and_update(password, _nobodys() if stored is None else stored)
+    # Asked for whoever comes first: made only for an unknown account, it would tell that account by its time.
+    nobodys = _nobodys()
+    holds, replacement = _library().verify_and_update(password, nobodys if stored is None else stored)
     return (holds, replacement) if stored is not None else (False, None)
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from typing import Final
+from typing import Final, NamedTuple
 
 from kavach_core.capabilities.challenges import Asked, ChallengeKind, ask, take
 from kavach_core.capabilities.challenges.once import require_asked
 from kavach_core.capabilities.events import announce
-from kavach_core.capabilities.limits import Limits
+from kavach_core.capabilities.limits import Attempt, Limits
 from kavach_core.capabilities.recovery import queries
 from kavach_core.capabilities.recovery.model import RecoveryLink, digest_of, new_codes
 from kavach_core.capabilities.sessions import Session, Sessions, SignInMethod
 from kavach_core.capabilities.users import queries as users
 from kavach_core.capabilities.users.service import require_user
 from kavach_core.errors import SessionNotFresh, SignInFailed
+from kavach_core.primitives import ids
 from kavach_core.primitives.clock import DAY, MINUTE, to_datetime
 from kavach_core.primitives.emails import email_key, require_email
 from kavach_core.runtime import Runtime
@@ -22,6 +23,14 @@ from kavach_core.store import Transaction
 
 _MAILED_LIFETIME: Final = 10 * MINUTE
 _HANDED_LIFETIME: Final = DAY
+
+
+class MailedLink(NamedTuple):
+    """What to mail to whoever asked for a way back in."""
+
+    #: As its owner wrote it. What the one who asks has written is never mailed to: it may only look like it.
+    address: str
+    token: str
 
 
 class Recovery:
@@ -41,7 +50,8 @@ class Recovery:
         if not session.is_fresh:
             raise SessionNotFresh("Sign in once more to get recovery codes.")
         codes = new_codes()
-        await self._store.transact(self._replace, session.user_id, [digest_of(code) for code in codes])
+        digests = [digest_of(code) for code in codes]
+        await self._store.transact(self._replace, session.user_id, ids.SESSION.raw(session.id), digests)
         return codes
 
     async def codes_left(self, user_id: str) -> int:
@@ -54,22 +64,19 @@ class Recovery:
         Raises `SignInFailed`, `OwnerSuspended` and `RateLimited`.
         """
         digest = digest_of(code)
-        await self._limits.attempt(account=None, address=address)
+        await self._limits.attempt(Attempt(address=address))
         session = await self._store.transact(self._use_code, digest, address, user_agent)
         if session is None:
             raise SignInFailed("This recovery code does not hold.")
         return session
 
-    async def ask_for_link(self, email: str, *, address: str | None = None) -> str | None:
-        """Return the token of a link to mail to an address, for ten minutes and once.
+    async def ask_for_link(self, email: str, *, address: str | None = None) -> MailedLink | None:
+        """Return the token of a link and the address on record to mail it to, for ten minutes and once.
 
         None if the address is not a verified one of an account: an unverified address opens nothing. Whoever asks must
         not be told which it was. Raises `InvalidInput` and `RateLimited`.
         """
-        email = require_email(email)
-        await self._limits.attempt(account=f"recovery {email_key(email)}", address=address)
-        token = secrets.token_urlsafe(32)
-        return token if await self._store.transact(self._ask_for_link, email, token) else None
+        return await self._store.transact(self._ask_for_link, email_key(require_email(email)), address)
 
     async def issue_link(self, user_id: str) -> RecoveryLink:
         """Make a link that an administrator hands to somebody without mail, for a day and once. Raises `NotFound`."""
@@ -82,13 +89,14 @@ class Recovery:
 
         Raises `ChallengeUnknown`, `OwnerSuspended` and `RateLimited`.
         """
-        await self._limits.attempt(account=None, address=address)
+        await self._limits.attempt(Attempt(address=address))
         asked = require_asked(await self._store.transact(self._take_link, token))
         return await self._store.transact(self._enter_by_link, asked, address, user_agent)
 
-    async def _replace(self, tx: Transaction, user_id: str, digests: list[bytes]) -> None:
+    async def _replace(self, tx: Transaction, user_id: str, session_id: bytes, digests: list[bytes]) -> None:
         user = require_user(await users.by_owner(tx, self._project, user_id))
         await users.lock(tx, self._project, user.id)
+        await self._sessions.require_in(tx, session_id)
         await queries.replace(tx, self._project, user.id, digests)
         await announce(tx, self._project, "recovery.codes_issued", subject=user_id, owner_id=user_id)
 
@@ -102,12 +110,16 @@ class Recovery:
         user_id = await queries.use(tx, self._project, digest)
         return None if user_id is None else await self._enter(tx, user_id, "code", address, user_agent)
 
-    async def _ask_for_link(self, tx: Transaction, email: str, token: str) -> bool:
+    async def _ask_for_link(self, tx: Transaction, key: str, address: str | None) -> MailedLink | None:
         """Always writes a row, so that an address without an account costs what another does."""
-        user = await users.by_email(tx, self._project, email)
-        is_known = user is not None and user.email_verified_at is not None
-        await self._keep(tx, user.id if user is not None and is_known else None, token, _MAILED_LIFETIME)
-        return is_known
+        await self._limits.mail_in(tx, key, "recovery", address)
+        user = await users.by_email(tx, self._project, key)
+        token = secrets.token_urlsafe(32)
+        if user is None or user.email is None or user.email_verified_at is None:
+            await self._keep(tx, None, token, _MAILED_LIFETIME)
+            return None
+        await self._keep(tx, user.id, token, _MAILED_LIFETIME)
+        return MailedLink(user.email, token)
 
     async def _issue_link(self, tx: Transaction, user_id: str, token: str) -> int:
         user = require_user(await users.by_owner(tx, self._project, user_id))
@@ -136,4 +148,5 @@ class Recovery:
         session = await self._sessions.start_in(tx, owner_id, SignInMethod.RECOVERY, address, user_agent)
         data = {"by": way}
         await announce(tx, self._project, "recovery.used", subject=owner_id, owner_id=owner_id, data=data)
+        await self._limits.succeed_in(tx, Attempt(address=address))
         return session

@@ -24,13 +24,15 @@ class SessionRow(NamedTuple):
     user_agent: str | None
     method: str
     fresh_at: int
+    #: The hash of the browser that signed in, where a browser did.
+    browser_hash: bytes | None
 
 
 _COLUMNS: Final = ", ".join(SessionRow._fields)
 _S_COLUMNS: Final = ", ".join(f"s.{name}" for name in SessionRow._fields)
 _INSERT: Final = f"""
 insert into kavach_sessions (project_id, token_hash, {_COLUMNS})
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """
 _BY_TOKEN: Final = f"""
 select {_S_COLUMNS}, o.suspended_at from kavach_sessions s
@@ -42,6 +44,9 @@ select {_COLUMNS} from kavach_sessions
 where project_id = $1 and user_id = $2 and revoked_at is null and expires_at > $3 order by id desc
 """
 _FIND: Final = f"select {_COLUMNS} from kavach_sessions where project_id = $1 and id = $2"
+_KNOWS_BROWSER: Final = """
+select 1 from kavach_sessions where project_id = $1 and user_id = $2 and browser_hash = $3 limit 1
+"""
 _TOUCH: Final = """
 update kavach_sessions set last_used_at = $3 where project_id = $1 and id = $2 and last_used_at < $3
 """
@@ -80,6 +85,11 @@ async def find(tx: Transaction, project: str, session_id: bytes) -> SessionRow |
 async def unended_of(tx: Transaction, project: str, user_id: str) -> list[SessionRow]:
     """Return the sessions of a human that are neither revoked nor past their absolute end, newest first."""
     return [_make(row) for row in await tx.fetch(_LIVE_OF, project, user_id, tx.now)]
+
+
+async def knows_browser(tx: Transaction, project: str, user_id: str, browser_hash: bytes) -> bool:
+    """Tell whether a human signed in from a browser before, in a session that lives or not."""
+    return await tx.fetch_one(_KNOWS_BROWSER, project, user_id, browser_hash) is not None
 
 
 async def touch(tx: Transaction, project: str, session_id: bytes) -> None:

@@ -13,14 +13,17 @@ from kavach_core.capabilities.sessions.model import LiveSession, Session, Sessio
 from kavach_core.capabilities.sessions.queries import SessionRow
 from kavach_core.errors import NotFound, OwnerSuspended, SessionNotFresh, Unauthenticated
 from kavach_core.primitives import ids, tokens
+from kavach_core.primitives.browser import Browser
 from kavach_core.primitives.clock import MINUTE
 from kavach_core.primitives.text import escape
 from kavach_core.primitives.tokens import TokenKind
 from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
 
-#: The time of last use is written at most this often, so a session may end that much early, never late.
+#: The time of last use is written at most this often, and twenty times in what a session may rest, so that it may end
+#: that much early, never late.
 _TOUCH_EVERY: Final = MINUTE
+_TOUCHES: Final = 20
 #: Long enough to find the new device and add its passkey.
 _RECOVERY_LIFETIME: Final = 30 * MINUTE
 
@@ -111,7 +114,13 @@ class Sessions:
         return await self._store.transact(self.revoke_others_in, require_owner_id(user_id, field="userId"), kept)
 
     async def start_in(
-        self, tx: Transaction, user_id: str, method: SignInMethod, address: str | None, user_agent: str | None
+        self,
+        tx: Transaction,
+        user_id: str,
+        method: SignInMethod,
+        address: str | None,
+        user_agent: str | None,
+        browser: Browser | None = None,
     ) -> Session:
         """Start a session inside the transaction of a sign-in. Raises `OwnerSuspended`."""
         if (await owners.lock(tx, self._project, user_id)).suspended:
@@ -129,6 +138,7 @@ class Sessions:
             user_agent=None if user_agent is None else escape(user_agent, longest=256),
             method=method.value,
             fresh_at=tx.now,
+            browser_hash=None if browser is None else browser.hash,
         )
         await queries.insert(tx, self._project, minted.digest, row)
         await self._announce(tx, "session.created", row.id, user_id)
@@ -141,9 +151,8 @@ class Sessions:
         if found is None or end is not None:
             return SessionRejected(code=end or SessionEnd.UNKNOWN), False
         row, _ = found
-        return LiveSession(
-            **queries.public_fields(row, tx.now, self._fresh_for)
-        ), tx.now - row.last_used_at >= _TOUCH_EVERY
+        session = LiveSession(**queries.public_fields(row, tx.now, self._fresh_for))
+        return session, tx.now - row.last_used_at >= min(_TOUCH_EVERY, row.idle // _TOUCHES)
 
     async def _list(self, tx: Transaction, user_id: str) -> Sequence[Session]:
         rows = await queries.unended_of(tx, self._project, user_id)

@@ -13,7 +13,7 @@ from kavach_core.capabilities.users.model import User
 from kavach_core.capabilities.users.queries import UserRow
 from kavach_core.errors import EmailTaken, NotFound
 from kavach_core.primitives import ids
-from kavach_core.primitives.emails import require_email
+from kavach_core.primitives.emails import email_key, require_email
 from kavach_core.primitives.text import require_name
 from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
@@ -42,7 +42,7 @@ class Users:
 
     async def find_by_email(self, email: str) -> User | None:
         """Return the user an address belongs to, or None. An unverified address proves nothing."""
-        row = await self._store.read(queries.by_email, self._project, require_email(email))
+        row = await self._store.read(queries.by_email, self._project, email_key(require_email(email)))
         return None if row is None else queries.to_model(row)
 
     async def create_in(
@@ -52,10 +52,12 @@ class Users:
         email: str | None,
         display_name: str | None,
         handle: bytes | None = None,
+        holds_email: bool = True,
     ) -> UserRow:
         """Make a user inside a transaction of a sign-up.
 
-        Raises `EmailTaken` if the address belongs to somebody: signing up never leads into an account that exists.
+        One who does not hold their address only says that it is theirs: nobody else is kept from it. Raises
+        `EmailTaken` if the address to hold belongs to somebody: signing up never leads into an account that exists.
         """
         user_id = tx.new_id()
         row = UserRow(
@@ -66,12 +68,30 @@ class Users:
             email_verified_at=None,
             display_name=display_name,
             created_at=tx.now,
+            email_key=None if email is None or not holds_email else email_key(email),
         )
         if not await queries.insert(tx, self._project, row):
             raise EmailTaken("There is an account with this address: sign in first.")
         await owners.lock(tx, self._project, row.owner_id)
         await announce(tx, self._project, "user.created", subject=row.owner_id, owner_id=row.owner_id)
         return row
+
+
+async def prove_email(tx: Transaction, project: str, user: UserRow) -> UserRow:
+    """Make an address the user's own, now that a mail to it was answered: whoever only said that it is theirs loses it.
+
+    Raises `EmailTaken` if another account has proved it, and `NotFound` for a user without an address.
+    """
+    if user.email is None:
+        raise NotFound("This account has no address.")
+    key = email_key(user.email)
+    loser = await queries.lose_email(tx, project, key, except_id=user.id)
+    if loser is not None:
+        await announce(tx, project, "user.email_lost", subject=loser, owner_id=loser)
+    await queries.hold_email(tx, project, user.id, key)
+    if await queries.verify_email(tx, project, user.id):
+        await announce(tx, project, "user.email_verified", subject=user.owner_id, owner_id=user.owner_id)
+    return user._replace(email_key=key, email_verified_at=user.email_verified_at or tx.now)
 
 
 def new_handle() -> bytes:
