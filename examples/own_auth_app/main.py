@@ -32,10 +32,9 @@ async def own_user(view: View) -> str | None:
 
 
 async def first_agent(owner_id: str) -> None:
-    """Give everybody an agent when they first come. Called again after a restart, it finds the one there is."""
+    """Give everybody an agent when they first come. Called again, by whomever and when, it finds the one there is."""
     kavach = await get_kavach()
-    if not await kavach.agents.list(owner_id=owner_id):
-        await kavach.agents.create(owner_id=owner_id, name="default", permissions=["read:notes"])
+    await kavach.agents.ensure(owner_id=owner_id, name="default", permissions=["read:notes"])
 
 
 kv = kavach_fastapi(get_kavach, resolve_user=on_sign_in(own_user, first_agent), grantable=["read:notes"])

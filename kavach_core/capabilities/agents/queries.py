@@ -59,6 +59,10 @@ _PLACES: Final = ", ".join(f"${place}" for place in range(1, len(AgentRow._field
 _INSERT: Final = f"insert into kavach_agents (project_id, {_COLUMNS}) values ({_PLACES})"
 _FIND: Final = f"select {_COLUMNS} from kavach_agents where project_id = $1 and id = $2"
 _LOCK: Final = f"update kavach_agents set id = id where project_id = $1 and id = $2 returning {_COLUMNS}"
+_NAMED: Final = f"""
+select {_COLUMNS} from kavach_agents where project_id = $1 and owner_id = $2 and name = $3 and type <> $4
+and revoked_at is null and expires_at > $5 and idle_at > $5 order by id limit 1
+"""
 _UPDATE: Final = """
 update kavach_agents set name = $3, permissions = $4, metadata = $5, ttl = $6, idle_at = $7, expires_at = $8,
     updated_at = $9, rotated_at = $10, revoked_at = $11
@@ -85,6 +89,12 @@ async def insert(tx: Transaction, project: str, row: AgentRow, token_hash: bytes
 async def find(tx: Transaction, project: str, agent_id: bytes) -> AgentRow | None:
     """Return an agent if it is on record."""
     return _from_row(await tx.fetch_one(_FIND, project, agent_id))
+
+
+async def find_named(tx: Transaction, project: str, owner_id: str, name: str) -> AgentRow | None:
+    """Return the oldest live agent of an owner that has a name and permissions of its own."""
+    values = (owner_id, name, AgentType.DELEGATED.value, tx.now)
+    return _from_row(await tx.fetch_one(_NAMED, project, *values))
 
 
 async def lock(tx: Transaction, project: str, agent_id: bytes) -> AgentRow | None:

@@ -75,15 +75,33 @@ class Agents:
         Raises `InvalidInput`, `GrantNotAllowed`, `OwnerSuspended`, and `LimitReached` at the owner's limit of live
         agents, which cannot be raced past.
         """
-        kind = one_of(AgentType, type, "type")
-        if kind is AgentType.DELEGATED:
-            raise InvalidInput("Agents of type delegated are made by delegating.", field="type")
         draft = make_draft(
-            name=name, type=kind, permissions=permissions, ttl=ttl, expires_at=expires_at, metadata=metadata
+            name=name, type=_own_type(type), permissions=permissions, ttl=ttl, expires_at=expires_at, metadata=metadata
         )
         if grantable is not None:
             _check_grant(grantable, draft.permissions)
         return await self._store.transact(self._create, require_owner_id(owner_id), draft)
+
+    async def ensure(
+        self,
+        *,
+        owner_id: str,
+        name: str,
+        permissions: Sequence[PermissionLike] = (),
+        type: AgentType | str = AgentType.AUTONOMOUS,
+        ttl: Duration | None = None,
+        expires_at: datetime | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> Agent:
+        """Return the live agent of this name that an owner has, or make it: once, however many processes ask at once.
+
+        One that is there is left as it is, whatever else is given; of several it is the oldest, and never one that was
+        made by delegating. There is a `token` only on one that was made now. Raises as `create`.
+        """
+        draft = make_draft(
+            name=name, type=_own_type(type), permissions=permissions, ttl=ttl, expires_at=expires_at, metadata=metadata
+        )
+        return await self._store.transact(self._ensure, require_owner_id(owner_id), draft)
 
     async def get(self, agent_id: str) -> Agent:
         """Return an agent, live or not. Raises `NotFound`."""
@@ -171,6 +189,14 @@ class Agents:
         row = draft.to_row(tx, owner_id)
         token = await self._insert(tx, row, draft)
         return Agent(**queries.public_fields(row, draft.permissions, tx.now), token=token)
+
+    async def _ensure(self, tx: Transaction, owner_id: str, draft: Draft) -> Agent:
+        # The lock comes before the look: whoever else asks at this moment waits, and then finds what was made.
+        await owners.lock(tx, self._project, owner_id)
+        row = await queries.find_named(tx, self._project, owner_id, draft.name)
+        if row is None:
+            return await self._create(tx, owner_id, draft)
+        return (await queries.to_models(tx, self._sets, [row]))[0]
 
     async def _make_room(self, tx: Transaction, owner: OwnerRow) -> None:
         """See that an owner may have one more agent; the lock that is held on them keeps the count true."""
@@ -267,6 +293,14 @@ class Agents:
     async def _announce(self, tx: Transaction, event: str, row: AgentRow, **data: object) -> None:
         subject = ids.AGENT.text(row.id)
         await announce(tx, self._project, event, subject=subject, owner_id=row.owner_id, data=data)
+
+
+def _own_type(value: AgentType | str) -> AgentType:
+    """The type of an agent that has permissions of its own. Raises `InvalidInput`."""
+    kind = one_of(AgentType, value, "type")
+    if kind is AgentType.DELEGATED:
+        raise InvalidInput("Agents of type delegated are made by delegating.", field="type")
+    return kind
 
 
 def _check_delegated(old: AgentRow, new: AgentRow, changes: Changes) -> None:
