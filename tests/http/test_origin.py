@@ -26,7 +26,6 @@ async def world(open_world: OpenWorld) -> World:
 
 
 PROOFS: list[tuple[dict[str, str], bool]] = [
-    ({}, False),
     ({"origin": "https://evil.example"}, False),
     ({"origin": ORIGIN}, True),
     ({"origin": "http://127.0.0.1:3000"}, True),
@@ -43,8 +42,8 @@ PROOFS: list[tuple[dict[str, str], bool]] = [
     ({"sec-fetch-site": "same-site"}, False),
     ({"sec-fetch-site": "none"}, False),
     ({"origin": "https://evil.example", "sec-fetch-site": "same-origin"}, False),
-    ({"referer": ORIGIN}, False),
-    ({"host": "localhost:8000", "x-forwarded-host": "evil.example"}, False),
+    ({"sec-fetch-mode": "navigate", "referer": ORIGIN}, False),
+    ({"sec-fetch-dest": "document", "host": "localhost:8000", "x-forwarded-host": "evil.example"}, False),
 ]
 
 
@@ -60,6 +59,40 @@ async def test_an_unsafe_request_of_a_browser_proves_that_it_comes_from_the_app(
             else:
                 assert [error_of(answer) for answer in (made, *own)] == [REFUSED] * 3, proof
         assert len(await world.kavach.agents.list()) - before == (2 if passes else 0), proof
+
+
+async def test_a_program_that_keeps_cookies_sends_json_and_says_nothing_of_a_page(world: World) -> None:
+    """A page of another site may send JSON only after a preflight, and browsers name its origin with what follows."""
+    human = {"cookie": "app_session=1"}
+    for headers, status in (
+        ({"content-type": "application/json"}, 200),
+        ({"content-type": "Application/JSON; charset=utf-8"}, 200),
+        ({}, 403),
+        ({"content-type": "text/plain"}, 403),
+        ({"content-type": "application/x-www-form-urlencoded"}, 403),
+        ({"content-type": "text/plain;application/json"}, 403),
+        ({"content-type": "application/json", "origin": "https://evil.example"}, 403),
+        ({"content-type": "application/json", "origin": "null"}, 403),
+        ({"content-type": "application/json", "sec-fetch-site": "none"}, 403),
+        ({"content-type": "application/json", "sec-fetch-mode": "no-cors"}, 403),
+    ):
+        assert (await world.visit("POST", "/me", {**human, **headers})).status_code == status, headers
+    twice = [("cookie", "app_session=1"), ("content-type", "text/plain"), ("content-type", "application/json")]
+    assert error_of(await world.client.post("/me", headers=twice)) == REFUSED
+
+
+async def test_a_page_opened_by_the_address_of_this_machine_is_told_the_name(open_world: OpenWorld) -> None:
+    world = await open_world(resolve_user=resolve_user, base_url="http://localhost:8000")
+    for origin, is_told in (
+        ("http://127.0.0.1:8000", True),
+        ("http://[::1]:8000", True),
+        ("http://evil.example", False),
+        ("http://[", False),
+    ):
+        for path, caller in (("/agents", {"cookie": "app_session=1"}), ("/passkey/sign-in/begin", {})):
+            refused = await world.call("POST", path, {**caller, "origin": origin}, json={})
+            assert error_of(refused) == REFUSED
+            assert ("Open this page as http://localhost:8000" in refused.json()["error"]["message"]) is is_told, origin
 
 
 async def test_two_origins_are_none(world: World) -> None:

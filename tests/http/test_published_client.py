@@ -131,6 +131,12 @@ async def test_it_signs_up_and_in_reads_its_session_and_signs_out(framework: Fra
             assert await client.auth.get_session(made.session.token) is not None
             with pytest.raises(AuthenticationError):
                 await client.auth.sign_in("ada@example.org", "not the password")
+            mine = await client.auth.sign_in("ada@example.org", "correct horse battery")
+            by_cookie = await client.auth.get_session()
+            assert by_cookie is not None and by_cookie.id == mine.session.id, "the client keeps the cookie"
+            await client.auth.sign_out()
+            assert await client.auth.get_session() is None
+            assert await client.auth.get_session(mine.session.token) is None
 
 
 async def test_constraints_survive_the_way_there_and_back(client: KavachClient) -> None:
