@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from types import UnionType
 from typing import Final, Literal, TypedDict, Unpack, cast
 from urllib.parse import urlsplit
 
@@ -14,12 +15,16 @@ from kavach_core.errors import ConfigurationError, RemoteNotAvailable
 from kavach_core.primitives import duration
 from kavach_core.primitives.clock import Clock
 from kavach_core.primitives.duration import Duration
+from kavach_core.primitives.hosts import ascii_host
 from kavach_core.primitives.paths import is_safe_next
 from kavach_core.primitives.permissions import PermissionLike
 
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 DEEPEST: Final = 16
 SHORTEST_SECRET: Final = 32
+
+#: What a browser leaves out of an origin.
+_PORTS: Final = {"http": 80, "https": 443}
 
 #: Ends of argument names whose values never reach the audit, at any depth: `client_secret`, `X-Api-Key`.
 REDACTED: Final = frozenset(
@@ -202,7 +207,8 @@ def load_config(**settings: Unpack[Settings]) -> Config:
     ):
         raise RemoteNotAvailable("Remote mode (api_key=, url=) is not part of this release; use database=.")
     _check_names(settings)
-    origin = _origin(settings.get("base_url") or os.environ.get("KAVACH_BASE_URL"), "base_url")
+    base_url = settings.get("base_url")
+    origin = _origin(os.environ.get("KAVACH_BASE_URL") if base_url is None else base_url, "base_url")
     secret = settings.get("secret")
     config = Config(
         database=_database(settings.get("database")),
@@ -230,7 +236,7 @@ def load_config(**settings: Unpack[Settings]) -> Config:
         fresh_for=duration.to_micros(settings.get("fresh_for", "10m"), field="fresh_for"),
         sign_up=settings.get("sign_up", True),
         rp_name=settings.get("rp_name", "Kavach"),
-        rp_id=settings.get("rp_id") or _host(origin),
+        rp_id=_rp_id(settings.get("rp_id")) or _host(origin),
         theme=settings.get("theme"),
         app_origins=tuple(settings.get("app_origins", ())),
         user_verification=settings.get("user_verification", "required"),
@@ -247,14 +253,32 @@ def load_config(**settings: Unpack[Settings]) -> Config:
 
 #: Settings that are lists; a text would be taken for a list of letters.
 _LISTS: Final = ("trusted_proxies", "allowed_origins", "app_origins", "redact")
+#: What other settings are; the text "false" would be taken for true.
+_KINDS: Final = (
+    ("True or False", bool, ("skip_migrations", "pgbouncer", "sign_up", "passwords", "verify_email")),
+    ("a text", str, ("project", "rp_name")),
+    ("a text", str | None, ("database", "base_url", "rp_id", "theme")),
+    ("a whole number", int, ("max_agents_per_owner", "max_delegation_depth")),
+    ("a whole number", int, ("attempts_per_account", "attempts_per_address")),
+    ("a whole number", int | None, ("refused_per_minute",)),
+)
 
 
 def _check_names(settings: Settings) -> None:
-    """A misspelt setting would leave what it was to protect unprotected."""
+    """A misspelt setting, or one of another kind, would leave what it was to protect unprotected."""
     unknown = sorted(settings.keys() - Settings.__annotations__.keys())
     _require(not unknown, f"There is no setting {', '.join(unknown)}.")
     for name in _LISTS:
         _require(_is_list_of_texts(settings.get(name, ())), f"{name} is a list of texts.")
+    for told, kind, names in _KINDS:
+        for name in names:
+            _require(name not in settings or _is_a(kind, settings.get(name)), f"{name} is {told}.")
+    for name in ("send_email", "clock"):
+        _require(settings.get(name) is None or callable(settings.get(name)), f"{name} is a function.")
+
+
+def _is_a(kind: type[object] | UnionType, value: object) -> bool:
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def _is_list_of_texts(value: object) -> bool:
@@ -280,9 +304,11 @@ def _check(config: Config) -> None:
 
 def _check_humans(config: Config) -> None:
     host = _host(config.base_url)
-    _require(
-        host == config.rp_id or host.endswith(f".{config.rp_id}"), "rp_id is the host of base_url or a parent of it."
-    )
+    is_parent = "." in config.rp_id and host.endswith(f".{config.rp_id}")
+    _require(host == config.rp_id or is_parent, "rp_id is the host of base_url or a parent of it.")
+    _require(bool(config.rp_name.strip()), "rp_name is what the app is called: it is not empty.")
+    local = all(urlsplit(origin).hostname in LOCAL_HOSTS for origin in config.allowed_origins)
+    _require(local or config.base_url is not None, "allowed_origins beside localhost need base_url.")
     _require(config.user_verification in {"required", "preferred"}, "user_verification is required or preferred.")
     _require(min(config.attempts_per_account, config.attempts_per_address) > 0, "attempts_per_... are positive.")
     _require(config.send_email is None or config.base_url is not None, "send_email needs base_url: mails hold links.")
@@ -301,16 +327,26 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _origin(text: str | None, name: str) -> str | None:
-    """An origin as browsers send it: scheme, host and port, nothing behind."""
+    """An origin as browsers send it: scheme, host in ASCII, and the port if it is another than the scheme's own."""
     if text is None:
         return None
-    parts = urlsplit(text.rstrip("/"))
-    _require(parts.scheme in {"http", "https"} and bool(parts.hostname), f"{name} is an http or https origin.")
-    _require(not (parts.path or parts.query or parts.fragment or parts.username), f"{name} has no path or user.")
-    _require(
-        parts.scheme == "https" or parts.hostname in LOCAL_HOSTS, f"{name} uses https unless it is a localhost origin."
-    )
-    return f"{parts.scheme}://{parts.netloc.lower()}"
+    _require(bool(text.strip()), f"{name} is empty; leave it out while developing on localhost.")
+    try:
+        parts = urlsplit(text.rstrip("/"))
+        host, port = ascii_host(parts.hostname or ""), parts.port
+    except ValueError:
+        raise ConfigurationError(f"{name} is an http or https origin.") from None
+    _require(parts.scheme in _PORTS and bool(host), f"{name} is an http or https origin.")
+    behind = parts.path or parts.query or parts.fragment
+    _require(not behind and "@" not in parts.netloc, f"{name} has no path or user.")
+    _require(parts.scheme == "https" or host in LOCAL_HOSTS, f"{name} uses https unless it is a localhost origin.")
+    shown = f"[{host}]" if ":" in (host or "") else host
+    return f"{parts.scheme}://{shown}" + ("" if port in (None, _PORTS[parts.scheme]) else f":{port}")
+
+
+def _rp_id(text: str | None) -> str | None:
+    """The domain of passkeys as browsers compare it."""
+    return None if text is None else ascii_host(text) or text
 
 
 def _host(origin: str | None) -> str:

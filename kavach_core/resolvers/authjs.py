@@ -16,7 +16,7 @@ from kavach_core.api.hooks import ChecksConfig
 from kavach_core.api.view import View
 from kavach_core.config import Config
 from kavach_core.errors import ConfigurationError
-from kavach_core.resolvers.checks import require, require_extra, texts
+from kavach_core.resolvers.checks import cookie_name, require_extra, secrets, text
 from kavach_core.resolvers.claims import Expected, Now, user_of
 from kavach_core.resolvers.on_sign_in import SignInHook, with_hook
 from kavach_core.resolvers.presented import cookies_of, sole_user
@@ -113,14 +113,13 @@ def authjs(
         claim: names the user.
         on_sign_in: called at the first sight of each user, as `resolvers.on_sign_in` says.
 
-    Raises `ConfigurationError` without a secret.
+    Raises `ConfigurationError` without a secret of 16 characters or more.
     """
     known = _VERSIONS.get(version)
     if known is None:
         raise ConfigurationError("version is 4 or 5.")
-    require(claim.strip(), "claim is missing.")
-    require(cookie is None or cookie.strip(), "cookie is empty; leave it out for the default.")
-    return with_hook(AuthjsUser(texts(secret, "secret"), known, cookie, claim, now), on_sign_in)
+    user = AuthjsUser(secrets(secret), known, cookie_name(cookie), text(claim, "claim"), now)
+    return with_hook(user, on_sign_in)
 
 
 def _sessions(view: View, name: str) -> Iterator[str]:

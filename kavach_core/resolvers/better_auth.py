@@ -18,7 +18,8 @@ from urllib.parse import quote, unquote, urlsplit
 from kavach_core.api.hooks import ChecksConfig
 from kavach_core.api.view import View
 from kavach_core.config import Config
-from kavach_core.resolvers.checks import require, require_extra, secure_url, texts
+from kavach_core.resolvers import checks
+from kavach_core.resolvers.checks import require, require_extra, secure_url
 from kavach_core.resolvers.claims import Now
 from kavach_core.resolvers.fetch import FetchFailed, get_json
 from kavach_core.resolvers.jwt import jwt
@@ -106,19 +107,18 @@ def better_auth(
         cookie: the session cookie's name, if the app has changed it.
         on_sign_in: called at the first sight of each user, as `resolvers.on_sign_in` says.
 
-    Raises `ConfigurationError` without a secret, with both or neither of `url` and `find_session`, or for a plugin
-    without a `url`.
+    Raises `ConfigurationError` without a secret of 16 characters or more, with both or neither of `url` and
+    `find_session`, or for a plugin without a `url`.
     """
-    secrets = texts(secret, "secret")
+    secrets, name = checks.secrets(secret), checks.cookie_name(cookie)
     require((url is None) != (find_session is None), "better_auth needs either url or find_session.")
     require(url is not None or not jwt_plugin, "jwt_plugin needs url, where its keys are.")
     require(jwt_plugin or jwt_issuer is None, "jwt_issuer is part of jwt_plugin=True.")
-    require(cookie is None or cookie.strip(), "cookie is empty; leave it out for the default.")
     root = None if url is None else _root(url)
     user = BetterAuthUser(
         secrets,
         _asking(root) if find_session is None else _finding(find_session),
-        cookie=cookie,
+        cookie=name,
         by_bearer=_plugin(root, jwt_issuer, now) if root is not None and jwt_plugin else None,
     )
     return with_hook(user, on_sign_in)

@@ -13,9 +13,9 @@ from typing import Final, cast
 
 from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.errors import ConfigurationError, InvalidInput, Unauthenticated
-from kavach_core.resolvers.checks import require
+from kavach_core.resolvers.checks import require, text
 from kavach_core.resolvers.claims import Now
-from kavach_core.resolvers.on_sign_in import SignInHook
+from kavach_core.resolvers.on_sign_in import SignInHook, checked_hook
 
 _PREFIX: Final = "whsec_"
 _SHORTEST_KEY: Final = 16
@@ -51,13 +51,13 @@ def clerk_webhook(*, secret: str, on_sign_in: SignInHook, now: Now = time.time) 
     `secret` is the endpoint's signing secret, `whsec_...`. `on_sign_in(owner_id)` must be idempotent: Clerk sends again
     what was not answered. Raises `ConfigurationError` for anything that is no such secret.
     """
-    require(secret.startswith(_PREFIX), "secret is the signing secret of the endpoint, whsec_...")
+    require(text(secret, "secret").startswith(_PREFIX), "secret is the signing secret of the endpoint, whsec_...")
     try:
         key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
     except binascii.Error:
         raise ConfigurationError("secret is not base64 after whsec_.") from None
     require(len(key) >= _SHORTEST_KEY, f"secret has at least {_SHORTEST_KEY} bytes.")
-    return ClerkWebhook(key, on_sign_in, now)
+    return ClerkWebhook(key, checked_hook(on_sign_in), now)
 
 
 def require_signed(key: bytes, headers: Mapping[str, str], body: bytes, *, now: float) -> None:

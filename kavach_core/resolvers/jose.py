@@ -21,7 +21,7 @@ from joserfc.jws import JWSRegistry
 Claims = Mapping[str, object]
 
 #: Keys of these kinds may verify; a symmetric key in a public document is none.
-_PUBLIC: Final[dict[object, type[RSAKey | ECKey | OKPKey]]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+_PUBLIC: Final[dict[str, type[RSAKey | ECKey | OKPKey]]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 _PUBLIC_PARTS: Final = frozenset({"kty", "crv", "x", "y", "n", "e"})
 _SMALLEST_RSA: Final = 2048
 _MOST_KEYS: Final = 64
@@ -125,8 +125,10 @@ def _import_key(value: object) -> PublicKey | None:
     if not isinstance(value, dict):
         return None
     given = cast("dict[str, Any]", value)
-    kind = _PUBLIC.get(given.get("kty"))
-    if kind is None or given.get("use", "sig") != "sig" or "verify" not in given.get("key_ops", ("verify",)):
+    kty, operations = given.get("kty"), given.get("key_ops", ["verify"])
+    kind = _PUBLIC.get(kty) if isinstance(kty, str) else None
+    may_verify = isinstance(operations, list) and "verify" in operations
+    if kind is None or given.get("use", "sig") != "sig" or not may_verify:
         return None
     try:
         key = kind.import_key({name: given[name] for name in _PUBLIC_PARTS & given.keys()})

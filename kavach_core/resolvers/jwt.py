@@ -11,7 +11,7 @@ from kavach_core.api.hooks import ChecksConfig
 from kavach_core.api.view import View
 from kavach_core.config import Config
 from kavach_core.errors import ConfigurationError
-from kavach_core.resolvers.checks import require, require_extra, secure_url, texts
+from kavach_core.resolvers.checks import cookie_name, require, require_extra, secure_url, text, texts
 from kavach_core.resolvers.claims import Claims, Expected, Now, user_of
 from kavach_core.resolvers.fetch import FetchFailed, get_json
 from kavach_core.resolvers.jwks import KeyRing
@@ -101,7 +101,7 @@ def jwt(
         return url
 
     expected = _expected(issuer, audience, authorized_parties, claim, skew)
-    user = JwtUser(Verifier(KeyRing(locate), algorithms), expected, cookie=cookie, now=now)
+    user = JwtUser(Verifier(KeyRing(locate), algorithms), expected, cookie=cookie_name(cookie), now=now)
     return with_hook(user, on_sign_in)
 
 
@@ -123,23 +123,21 @@ def oidc(
     """
     keys = KeyRing(_discovery(secure_url(issuer, "issuer")))
     expected = _expected(issuer, audience, authorized_parties, claim, skew)
-    user = JwtUser(Verifier(keys, algorithms), expected, cookie=cookie, now=now)
+    user = JwtUser(Verifier(keys, algorithms), expected, cookie=cookie_name(cookie), now=now)
     return with_hook(user, on_sign_in)
 
 
 def _expected(
     issuer: str, audience: str | Sequence[str], parties: Sequence[str] | None, claim: str, skew: float
 ) -> Expected:
-    require(issuer.strip(), "issuer is missing.")
-    require(claim.strip(), "claim is missing.")
     require(0 <= skew <= 600, "skew lies between 0 and 600 seconds.")
     allowed = None if parties is None else frozenset(texts(parties, "authorized_parties"))
     return Expected(
-        issuer=issuer,
+        issuer=text(issuer, "issuer"),
         audience=texts(audience, "audience"),
         is_party=None if allowed is None else allowed.__contains__,
         skew=skew,
-        claim=claim,
+        claim=text(claim, "claim"),
     )
 
 

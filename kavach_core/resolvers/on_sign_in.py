@@ -9,6 +9,7 @@ from kavach_core.api.hooks import ChecksConfig, ResolveUser
 from kavach_core.api.view import View
 from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.config import Config
+from kavach_core.resolvers.checks import require
 from kavach_core.resolvers.single_flight import SingleFlight
 
 #: What an app does for an owner who signs in. It may be called again for one it knows: it must be idempotent.
@@ -58,8 +59,17 @@ def on_sign_in(resolver: ResolveUser, hook: SignInHook) -> OnSignIn:
 
     Nobody is let in half prepared: while the hook raises, the owner's requests answer 503, the error is in the log, and
     the next request tries again. Other processes call it too, so it must be idempotent.
+
+    Raises `ConfigurationError` for what cannot be called.
     """
-    return OnSignIn(resolver, hook)
+    require(callable(resolver), "on_sign_in needs a resolver: an async function of a view.")
+    return OnSignIn(resolver, checked_hook(hook))
+
+
+def checked_hook(hook: SignInHook) -> SignInHook:
+    """The hook. Raises `ConfigurationError` for what is none, which the first sign-in would find out otherwise."""
+    require(callable(hook), "on_sign_in is an async function of an owner id.")
+    return hook
 
 
 def with_hook(resolver: ChecksConfig, hook: SignInHook | None) -> ChecksConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Final
 
 from kavach_core.api.hooks import ChecksConfig
@@ -12,7 +12,7 @@ from kavach_core.api.view import View
 from kavach_core.config import Config
 from kavach_core.errors import ConfigurationError
 from kavach_core.primitives.permissions import find_address
-from kavach_core.resolvers.checks import require, texts
+from kavach_core.resolvers.checks import require, text, texts
 from kavach_core.resolvers.on_sign_in import SignInHook, with_hook
 
 #: Headers that mean something else, or that the guard takes away.
@@ -50,22 +50,25 @@ def proxy_header(name: str, *, proxies: Sequence[str], on_sign_in: SignInHook | 
 
     Raises `ConfigurationError` without proxies, or for a header that has another meaning.
     """
-    header = name.strip().lower()
+    header = text(name, "name").strip().lower()
     require(
         header.isascii() and header.replace("-", "").isalnum(), "The header's name has letters, digits and hyphens."
     )
     require(header not in _TAKEN and not header.startswith(_TAKEN_PREFIX), f"{header} cannot carry a user.")
-    networks = tuple(_network(text) for text in texts(proxies, "proxies"))
+    networks = tuple(map(_network, texts(proxies, "proxies")))
+    v4 = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
+    v6 = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
+    # Together, because 0.0.0.0/1 and 128.0.0.0/1 leave nobody out.
+    lengths = [network.prefixlen for network in v4] + [network.prefixlen for network in v6]
+    require(min(lengths) > 0, "proxies cannot be the whole internet.")
     return with_hook(ProxyUser(header=header, proxies=networks), on_sign_in)
 
 
-def _network(text: str) -> IPv4Network | IPv6Network:
+def _network(written: str) -> IPv4Network | IPv6Network:
     try:
-        network = ip_network(text)
+        return ip_network(written)
     except ValueError:
-        raise ConfigurationError(f"proxies holds networks such as 10.0.0.0/8, not {text!r}.") from None
-    require(network.prefixlen > 0, "proxies cannot be the whole internet.")
-    return network
+        raise ConfigurationError(f"proxies holds networks such as 10.0.0.0/8, not {written!r}.") from None
 
 
 def _user(value: str) -> str | None:

@@ -36,7 +36,16 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         {"base_url": "https://app.example/path", "secret": SECRET},
         {"base_url": "https://user@app.example", "secret": SECRET},
         {"base_url": "https://app.example?x=1", "secret": SECRET},
+        {"base_url": "https://app.example:99999", "secret": SECRET},
+        {"base_url": "https://[app.example", "secret": SECRET},
+        {"base_url": "https://@app.example", "secret": SECRET},
+        {"base_url": "https://app..\u00e9", "secret": SECRET},
+        {"base_url": ""},
         {"allowed_origins": ["http://app.example"]},
+        {"allowed_origins": ["https://app.example"]},
+        {"allowed_origins": [""]},
+        {"base_url": "https://app.example", "secret": SECRET, "rp_id": "example"},
+        {"rp_name": " "},
         {"trusted_proxies": ["10.0.0.0/8", "everyone"]},
         {"trusted_proxies": ["10.0.0.1/8"]},
         {"max_delegation_depth": 0},
@@ -108,10 +117,21 @@ def test_the_environment_speaks_where_arguments_are_silent(monkeypatch: pytest.M
         ({"base_url": "https://app.example"}, "http://app.example", False),
         ({"base_url": "https://app.example"}, "http://localhost:3000", False),
         ({"base_url": "https://app.example", "allowed_origins": ["https://b.example"]}, "https://b.example", True),
+        ({"base_url": "https://app.example:443"}, "https://app.example", True),
+        ({"base_url": "https://app.example:8443"}, "https://app.example:8443", True),
+        ({"base_url": "http://localhost:80"}, "http://localhost", True),
+        ({"base_url": "http://[::1]:8000"}, "http://[::1]:8000", True),
+        ({"base_url": "https://m\u00fcnchen.example"}, "https://xn--mnchen-3ya.example", True),
     ],
 )
 def test_origins_come_from_the_configuration_alone(settings: dict[str, Any], origin: str, allowed: bool) -> None:
     assert load_config(secret=SECRET, **settings).allows_origin(origin) is allowed
+
+
+def test_passkeys_belong_to_the_host_as_browsers_compare_it() -> None:
+    assert load_config(base_url="https://m\u00fcnchen.example", secret=SECRET).rp_id == "xn--mnchen-3ya.example"
+    config = load_config(base_url="https://a.m\u00fcnchen.example", secret=SECRET, rp_id="M\u00fcnchen.example")
+    assert config.rp_id == "xn--mnchen-3ya.example"
 
 
 def test_one_error_class_has_one_code() -> None:
@@ -132,6 +152,16 @@ def test_one_error_class_has_one_code() -> None:
         {"allowed_origins": "https://a.example"},
         {"redact": None},
         {"trusted_proxies": [10]},
+        {"passwords": "false"},
+        {"sign_up": "no"},
+        {"verify_email": None},
+        {"skip_migrations": 1},
+        {"attempts_per_account": "10"},
+        {"attempts_per_address": True},
+        {"rp_name": None},
+        {"base_url": b"https://app.example"},
+        {"send_email": "smtp://mail"},
+        {"clock": 5},
     ],
     ids=str,
 )

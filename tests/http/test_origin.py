@@ -129,7 +129,11 @@ async def test_who_comes_by_authorization_is_exempt(world: World) -> None:
             ["https://app.example", "https://www.app.example"],
             ["https://app.example:8443"],
         ),
-        ({"allowed_origins": ["https://preview.example"]}, ["https://preview.example", ORIGIN], ["https://x.example"]),
+        (
+            {"base_url": ORIGIN, "allowed_origins": ["https://preview.example"]},
+            ["https://preview.example", ORIGIN],
+            ["https://x.example", "http://localhost:3000"],
+        ),
     ],
     ids=["base_url", "both", "allowed_origins"],
 )

@@ -264,6 +264,8 @@ def _ed25519(**over: Any) -> bytes:
     return cbor2.dumps({1: 1, 3: -8, -1: 6, -2: raw, **{int(key): value for key, value in over.items()}})
 
 
+#: A point of order eight, under which an eighth of all messages has a signature that anybody can make.
+EIGHTH: Final = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"
 KEYS: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     "EdDSA": (_ed25519, "ok"),
     "ES256": (lambda: _ec(ec.SECP256R1(), 1), "ok"),
@@ -281,6 +283,10 @@ KEYS: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
         REJECTED,
     ),
     "Ed25519 cut short": (lambda: _ed25519(**{"-2": b"x" * 31}), REJECTED),
+    "Ed25519 of zeros": (lambda: _ed25519(**{"-2": bytes(32)}), REJECTED),
+    "Ed25519 of which eight times is nothing": (lambda: _ed25519(**{"-2": bytes.fromhex(EIGHTH)}), REJECTED),
+    "Ed25519 off its curve": (lambda: _ed25519(**{"-2": b"\x02" + bytes(31)}), REJECTED),
+    "Ed25519 written in another way": (lambda: _ed25519(**{"-2": b"\xf0" + b"\xff" * 30 + b"\x7f"}), REJECTED),
     "no kind": (lambda: cbor2.dumps({3: -7}), REJECTED),
     "no algorithm": (lambda: cbor2.dumps({1: 2}), REJECTED),
     "no point": (lambda: cbor2.dumps({1: 2, 3: -7, -1: 1}), REJECTED),
@@ -298,6 +304,28 @@ async def test_keys_that_could_not_sign_in_are_not_registered(visitor: Person, c
     visitor.authenticator.create(options, ORIGIN)
     body = visitor.authenticator.attest(options, ORIGIN, visitor.authenticator.credentials[-1], make())
     assert await code_of(visitor.passkeys.finish_registration(body, browser=visitor.browser)) == expected
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda data: cbor2.dumps({"fmt": "none", "attStmt": {}, "authData": data}), "ok"),
+        (lambda data: cbor2.dumps({"fmt": "none", "attStmt": {}, "authData": data}) + b"\x00", REJECTED),
+        (lambda data: cbor2.dumps({"fmt": "none", "attStmt": {}, "authData": data}) + b"zz", REJECTED),
+        (lambda data: cbor2.dumps({"fmt": "none", "attStmt": {"x": 1}, "authData": data}), REJECTED),
+        (lambda data: cbor2.dumps({"fmt": "none", "attStmt": {"sig": b"x"}, "authData": data}), REJECTED),
+        (lambda data: cbor2.dumps({"fmt": "none", "attStmt": None, "authData": data}), REJECTED),
+        (lambda data: cbor2.dumps({"fmt": "none", "authData": data}), REJECTED),
+    ],
+    ids=["whole", "a byte behind", "text behind", "a statement", "a signature", "no statement", "none at all"],
+)
+async def test_an_attestation_says_what_it_says_and_ends_there(
+    visitor: Person, spoil: Callable[[bytes], bytes], expected: str
+) -> None:
+    body = await visitor.begin_registration()
+    sent = cbor2.loads(decode(body["response"]["attestationObject"]))
+    spoilt = changed(body, "response", "attestationObject", to=encode(spoil(sent["authData"])))
+    assert await code_of(visitor.passkeys.finish_registration(spoilt, browser=visitor.browser)) == expected
 
 
 async def test_signatures_of_the_browsers_favourite_algorithm_hold(visitor: Person) -> None:

@@ -174,6 +174,8 @@ async def test_a_key_is_used_for_what_the_set_says(issuer: Issuer) -> None:
 
 async def test_keys_that_are_not_understood_do_not_hide_others(issuer: Issuer) -> None:
     issuer.more = [{"kty": "AKP", "kid": "rsa"}, {"kty": "RSA", "kid": "x", "n": "!", "e": 1}, {}, "text"]  # type: ignore[list-item]
+    odd = ({"key_ops": None}, {"key_ops": 5}, {"key_ops": "verify"}, {"kty": []}, {"kty": None})
+    issuer.more += [{**RSA.as_dict(private=False), "kid": "x", **each} for each in odd]
     issuer.keys, issuer.more = [], [*issuer.more, RSA.as_dict(private=False)]
     assert await resolver(issuer)(view(bearer=issuer.token())) == "alice"
 

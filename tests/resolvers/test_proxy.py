@@ -59,6 +59,8 @@ async def test_an_authorization_header_decides_alone() -> None:
         ("x-forwarded-user", ["10.0.0.1/8"]),
         ("x-forwarded-user", ["0.0.0.0/0"]),
         ("x-forwarded-user", ["::/0"]),
+        ("x-forwarded-user", ["0.0.0.0/1", "10.0.0.0/8", "128.0.0.0/1"]),
+        (None, ["10.0.0.0/8"]),
         ("", ["10.0.0.0/8"]),
         ("x forwarded", ["10.0.0.0/8"]),
         ("authorization", ["10.0.0.0/8"]),

@@ -11,9 +11,11 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from kavach_core.capabilities.passkeys.ceremony import ALGORITHMS, Answer, rejected
+from kavach_core.capabilities.passkeys.ceremony import ALGORITHMS, Answer, decode, rejected
+from kavach_core.capabilities.passkeys.ed25519 import is_strong
 from kavach_core.capabilities.passkeys.model import Assertion, DeviceType, NewCredential
 from kavach_core.config import Config
 from kavach_core.errors import ConfigurationError, PasskeyRejected
@@ -109,6 +111,7 @@ def _registration(answer: Answer, config: Config) -> NewCredential:
     )
     if verified.credential_id != answer.credential_id:
         raise reject("the credential id is not the one that was sent")
+    _check_attestation(decode(answer.sent["response"]["attestationObject"]))
     _check_key(verified.credential_public_key)
     return NewCredential(
         credential_id=verified.credential_id,
@@ -140,8 +143,24 @@ def _authentication(answer: Answer, public_key: bytes, config: Config) -> Assert
     )
 
 
+def _check_attestation(sent: bytes) -> None:
+    """The library reads past bytes behind the object, and past what a statement of `none` states (WebAuthn, 8.7)."""
+    import cbor2
+
+    attestation = cbor2.loads(sent)
+    if attestation["fmt"] == "none" and attestation.get("attStmt") != {}:
+        raise reject("an attestation of none states something")
+    with suppress(cbor2.CBORDecodeError):
+        cbor2.loads(sent[:-1])
+        # Only what has bytes behind its end is still whole without the last one.
+        raise reject("there are bytes behind the attestation")
+
+
 def _check_key(public_key: bytes) -> None:
-    """The library keeps keys it cannot use: off their curve, of another kind than their algorithm, or far too short."""
+    """The library keeps keys it cannot use: off their curve, of another kind than their algorithm, or far too short.
+
+    And one that anybody can: see `is_strong`.
+    """
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -149,7 +168,7 @@ def _check_key(public_key: bytes) -> None:
 
     decoded = decode_credential_public_key(public_key)
     match int(decoded.alg), decoded_public_key_to_cryptography(decoded):
-        case -8, Ed25519PublicKey():
+        case -8, Ed25519PublicKey() as key if is_strong(key.public_bytes_raw()):
             return
         case -7, EllipticCurvePublicKey() as key if isinstance(key.curve, SECP256R1):
             return
