@@ -40,6 +40,8 @@ def view_of(
         method=cast(str, scope.get("method", "GET")),
         path=cast(str, scope["path"]),
         query=cast(bytes, scope.get("query_string", b"")).decode("latin-1"),
+        raw_path=scope.get("raw_path"),
+        root_path=scope.get("root_path", ""),
         headers=scope["headers"],
         peer=client[0] if client else None,
         state=own_state(scope),

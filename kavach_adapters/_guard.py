@@ -22,7 +22,7 @@ from kavach_core.errors import CallerNotAllowed, ConfigurationError, Unauthentic
 from kavach_core.pages.interstitial import interstitial
 from kavach_core.primitives.path_patterns import PathPatterns
 from kavach_core.primitives.path_readings import AlsoReads, reads_no_more
-from kavach_core.primitives.paths import PathRules, safe_next
+from kavach_core.primitives.paths import PathRules, under_root
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity, Identity, ServiceIdentity
 
 _KINDS: Final[dict[str, type[object]]] = {"human": HumanIdentity, "agent": AgentIdentity, "service": ServiceIdentity}
@@ -182,9 +182,10 @@ def _accepts_html(accept: str) -> bool:
 
 
 def _to_login(login: str, view: View) -> Reply:
-    target = safe_next(view.path, view.query)
-    join = "&" if "?" in login else "?"
-    location = login if target is None else f"{login}{join}next={quote(target, safe='')}"
+    page = under_root(login, view.root_path) if login.startswith("/") else login
+    target = view.way_back
+    join = "&" if "?" in page else "?"
+    location = page if target is None else f"{page}{join}next={quote(target, safe='')}"
     return Reply(status=303, headers=((b"location", location.encode("ascii", "replace")),))
 
 

@@ -9,14 +9,21 @@ from kavach_core.api.operation import Call
 from kavach_core.config import Email
 from kavach_core.errors import RateLimited
 from kavach_core.primitives.emails import mailable
+from kavach_core.primitives.paths import under_root
 
 
 def mail(
     call: Call, to: str, purpose: Literal["recovery", "verify_email", "account_exists"], page: str, secret: str = ""
 ) -> None:
     """Have a mail with a link to one of the pages below the mount sent, after the answer."""
-    link = f"{call.edge.config.base_url}{call.edge.mount}/{page}{f'#{secret}' if secret else ''}"
+    link = page_link(call, page, secret)
     call.kavach.auth.outbox.post(Email(to=mailable(to), purpose=purpose, link=link))
+
+
+def page_link(call: Call, page: str, secret: str = "") -> str:
+    """The address of a page below the mount, from `base_url` and where the server says the app is, never a header."""
+    where = under_root(f"{call.edge.mount}/{page}", call.view.root_path)
+    return f"{call.edge.config.base_url or ''}{where}{f'#{secret}' if secret else ''}"
 
 
 async def mail_proof(call: Call, user_id: str) -> None:

@@ -16,7 +16,7 @@ from kavach_core.pages.assets import NAMES, assets
 from kavach_core.pages.interstitial import interstitial
 from kavach_core.pages.policy import HTML, Headers, asset_headers, page_headers
 from kavach_core.pages.render import render
-from kavach_core.primitives.paths import is_safe_next, safe_next
+from kavach_core.primitives.paths import is_safe_next
 from kavach_core.primitives.principal import HumanIdentity
 
 _ANYONE: Final = frozenset({Caller.ANYONE})
@@ -69,7 +69,7 @@ def _next_of(call: Call) -> str:
 
 def _to_sign_in(call: Call) -> Reply:
     """To the sign-in page beside this one, wherever proxies put the two."""
-    back = safe_next(call.view.path, call.view.query)
+    back = call.view.way_back
     location = "sign-in" if back is None else f"sign-in?next={quote(back, safe='')}"
     return Reply(status=303, headers=((b"location", location.encode("ascii")),))
 

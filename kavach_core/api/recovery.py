@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kavach_core.api.mail import mail, mail_proof
+from kavach_core.api.mail import mail, mail_proof, page_link
 from kavach_core.api.models import In, Out, write_time
 from kavach_core.api.operation import Call, Caller, Operation, Reply
 from kavach_core.api.passwords import MailedOut
@@ -88,8 +88,8 @@ async def _use_link(call: Call) -> Reply:
 
 async def _issue_link(call: Call) -> LinkOut:
     link = await call.kavach.auth.recovery.issue_link(call.param("id"))
-    page = f"{call.edge.config.base_url or ''}{call.edge.mount}/recover"
-    return LinkOut(link=f"{page}#token={link.token}", expires_at=write_time(link.expires_at) or "")
+    address = page_link(call, "recover", f"token={link.token}")
+    return LinkOut(link=address, expires_at=write_time(link.expires_at) or "")
 
 
 async def _mail_proof(call: Call) -> MailedOut:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from kavach_core.primitives.paths import safe_next
+
 #: Reads the body. Raises `BodyTooLarge` as soon as it is larger than the number of bytes given.
 BodyReader = Callable[[int], Awaitable[bytes]]
 
@@ -20,6 +22,9 @@ class View:
     #: The whole path, decoded, as the server gives it. No security decision rests on it.
     path: str
     query: str = ""
+    #: The path as it was sent, where the server tells, and what leads to the app, behind a proxy or below a mount.
+    raw_path: bytes | None = None
+    root_path: str = ""
     headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)
     #: The address of the other end of the connection, as the server sees it.
     peer: str | None = None
@@ -28,6 +33,11 @@ class View:
     params: MutableMapping[str, str] = field(default_factory=dict[str, str])
     is_websocket: bool = False
     read: BodyReader | None = field(default=None, repr=False)
+
+    @property
+    def way_back(self) -> str | None:
+        """The value of `next` that leads back here, if it can lead nowhere else."""
+        return safe_next(self.path, self.query, raw_path=self.raw_path, root_path=self.root_path)
 
     @property
     def is_unsafe(self) -> bool:

@@ -12,7 +12,6 @@ from typing import Final
 from kavach_core.api.operation import Reply
 from kavach_core.api.view import View
 from kavach_core.pages.policy import HTML, bare_headers
-from kavach_core.primitives.paths import safe_next
 
 _PAGE: Final = """\
 <!doctype html>
@@ -34,7 +33,7 @@ def interstitial(view: View, cookie_name: str) -> Reply | None:
     told = [view.all(f"sec-fetch-{what}") for what in ("site", "mode", "dest")]
     if told not in ([["cross-site"], ["navigate"], ["document"]], [["cross-site"], ["navigate"], []]):
         return None
-    target = safe_next(view.path, view.query)
+    target = view.way_back
     if target is None:
         return None
     body = _PAGE.format(url=escape(target)).encode()

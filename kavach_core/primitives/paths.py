@@ -20,6 +20,7 @@ from kavach_core.primitives.path_readings import (
     readings,
     reads_no_more,
     says_the_same,
+    without_query,
 )
 
 #: What a decision is remembered for: a root path, a path, and how many prefixes of the app's own were known.
@@ -98,12 +99,35 @@ class PathRules:
         self._known[target] = protected
 
 
-def safe_next(path: str, query: str) -> str | None:
-    """The value of `next` that leads back to a scope's decoded `path` and raw `query`, if it can lead nowhere else."""
-    target = quote(path, safe=_NOT_QUOTED, errors="replace")
+def safe_next(path: str, query: str, *, raw_path: bytes | None = None, root_path: str = "") -> str | None:
+    """The value of `next` that leads back to a scope with these values, if it can lead nowhere else.
+
+    The path is kept as it was sent, where the server tells that and nothing on the way has put another in its place:
+    `/a%2Fb` is not `/a/b`.
+    """
+    raw = "" if raw_path is None else without_query(raw_path).decode("ascii", "replace")
+    shown = (
+        quote(raw, safe=_NOT_QUOTED + "%") if unquote(raw) == path else quote(path, safe=_NOT_QUOTED, errors="replace")
+    )
+    target = _under(root_path, path, shown)
     if query:
         target += "?" + quote(query, safe=_NOT_QUOTED + "%?", errors="replace")
     return target if is_safe_next(target) else None
+
+
+def under_root(path: str, root_path: str) -> str:
+    """A path of the app as it is from outside: below its root path, unless it begins with that already.
+
+    A root path that would lead to another origin, because a route takes it from what a client sent, is left out.
+    """
+    outside = _under(root_path, path, path)
+    return outside if is_safe_next(outside) else path
+
+
+def _under(root_path: str, path: str, shown: str) -> str:
+    root = root_path.rstrip("/")
+    is_told = not root or path == root or path.startswith(f"{root}/")
+    return shown if is_told else quote(root, safe=_NOT_QUOTED, errors="replace") + shown
 
 
 def is_safe_next(target: str) -> bool:

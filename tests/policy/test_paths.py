@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kavach_core.errors import ConfigurationError
 from kavach_core.primitives.path_patterns import PathPatterns, fold, split
 from kavach_core.primitives.path_readings import Roots, readings
-from kavach_core.primitives.paths import PathRules, is_safe_next, safe_next
+from kavach_core.primitives.paths import PathRules, is_safe_next, safe_next, under_root
 
 PROTECTED = PathRules(protect=PathPatterns.parse(["/dashboard/:path*", "/Users/{id}/keys"]))
 DEFAULT_DENY = PathRules(
@@ -383,6 +383,45 @@ class TestNext:
     )
     def test_leads_back(self, path: str, query: str, expected: str) -> None:
         assert safe_next(path, query) == expected
+
+    @pytest.mark.parametrize(
+        ("path", "raw_path", "root_path", "expected"),
+        [
+            ("/a/b", b"/a%2Fb?x", "", "/a%2Fb"),
+            ("/a b", b"/a%20b", "", "/a%20b"),
+            ("/\xfc", b"/%C3%BC", "", "/%C3%BC"),
+            ("/a", b'/a"<>', "", "/a"),
+            ('/a"<>', b'/a"<>', "", "/a%22%3C%3E"),
+            ("/new", b"/old", "", "/new"),
+            ("/sub/a/b", b"/sub/a%2Fb", "/sub", "/sub/a%2Fb"),
+            ("/a/b", b"/a%2Fb", "/sub/", "/sub/a%2Fb"),
+            ("/subway", b"/subway", "/sub", "/sub/subway"),
+            ("/sub", b"/sub", "/sub", "/sub"),
+            ("/x", None, "/\xfc b", "/%C3%BC%20b/x"),
+            ("/x", b"/x", "//evil.example", None),
+            ("//evil.example/x", b"//evil.example/x", "//evil.example", None),
+            ("/a/b", b"/%2Fa/b", "", "/a/b"),
+            ("//a", b"/%2Fa", "", None),
+        ],
+    )
+    def test_leads_back_as_it_was_sent_and_below_the_root_path(
+        self, path: str, raw_path: bytes | None, root_path: str, expected: str | None
+    ) -> None:
+        assert safe_next(path, "", raw_path=raw_path, root_path=root_path) == expected
+
+    @pytest.mark.parametrize(
+        ("path", "root_path", "expected"),
+        [
+            ("/login", "", "/login"),
+            ("/login?as=x", "/sub", "/sub/login?as=x"),
+            ("/sub/login", "/sub", "/sub/login"),
+            ("/login", "//evil.example", "/login"),
+            ("/login", "/%2Fevil", "/login"),
+            ("/login", "/\\evil", "/login"),
+        ],
+    )
+    def test_a_page_of_the_app_is_below_its_root_path(self, path: str, root_path: str, expected: str) -> None:
+        assert under_root(path, root_path) == expected
 
     @pytest.mark.parametrize(
         "path",
