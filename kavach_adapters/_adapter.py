@@ -1,8 +1,8 @@
 """What every adapter is made with, and the verbs that are the same code in all of them.
 
 An adapter has, in this order: its routes in the framework's own type, `well_known`, `Guard`, `identity`, `human`,
-`agent`, `require(permission)`, `session(connection)`, `browser(connection)`, `authorize(connection, permission)` and
-`answer_error`.
+`agent`, `require(permission)`, `session(connection)`, `browser(connection)`, `context(connection)`,
+`set_session(response, session)`, `unset_session(response)`, `authorize(connection, permission)` and `answer_error`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Generic, TypedDict, TypeVar
 from kavach_adapters._asgi import ASGIApp
 from kavach_adapters._connection import RECHECK, checked
 from kavach_adapters._guard import GuardMiddleware
+from kavach_core.api.cookies import set_session_on
 from kavach_core.api.edge import Edge, Grantable, HumansFrom, ResolveUser
 from kavach_core.api.view import View
-from kavach_core.capabilities.authorize import Decision
-from kavach_core.capabilities.sessions import LiveSession
+from kavach_core.capabilities.authorize import CallContext, Decision
+from kavach_core.capabilities.sessions import LiveSession, Session
 from kavach_core.errors import KavachError
-from kavach_core.primitives.browser import Browser
+from kavach_core.primitives.browser import Browser, SetsCookies
 from kavach_core.primitives.path_readings import AlsoReads, reads_no_more
 
 Connection = TypeVar("Connection")
@@ -92,6 +93,22 @@ class Adapter(ABC, Generic[Connection]):
         Whoever begins one sends its cookie with the answer: `kv.browser(request).set_on(response)`.
         """
         return self._edge.browser(self._view(connection))
+
+    def context(self, connection: Connection) -> CallContext:
+        """Where a request came from: its `ip`, as `trusted_proxies` say, and `user_agent`.
+
+        A sign-in in an app's own route takes them as `address=` and `user_agent=`. Without an address nothing is
+        counted against it.
+        """
+        return self._edge.context(self._view(connection))
+
+    def set_session(self, response: SetsCookies, session: Session) -> None:
+        """Sign a browser in: send the cookie of a session that was just started with an answer of the app's own."""
+        set_session_on(response, self._edge.config, session)
+
+    def unset_session(self, response: SetsCookies) -> None:
+        """Make a browser forget its session. What ends it is `kavach.sessions.revoke`."""
+        set_session_on(response, self._edge.config, None)
 
     async def authorize(
         self,

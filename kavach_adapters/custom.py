@@ -16,7 +16,7 @@ from kavach_adapters._asgi import (
 from kavach_adapters._connection import RECHECK, Watched, watch_socket
 from kavach_adapters._guard import GuardMiddleware
 from kavach_adapters._refusals import SocketRefusals, note_refusal
-from kavach_core.api.cookies import browser_cookie
+from kavach_core.api.cookies import browser_cookie, no_session_cookie, session_cookie
 from kavach_core.api.dispatch import matches, run, run_unknown
 from kavach_core.api.document import WELL_KNOWN
 from kavach_core.api.edge import Edge, GetKavach, Requirement, split_permission
@@ -52,11 +52,13 @@ __all__ = [
     "browser_cookie",
     "fragment",
     "matches",
+    "no_session_cookie",
     "note_refusal",
     "refuse_socket",
     "run",
     "run_unknown",
     "send_reply",
+    "session_cookie",
     "split_permission",
     "to_close",
     "to_reply",

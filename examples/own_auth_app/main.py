@@ -70,11 +70,7 @@ async def log_out(request: Request, response: Response) -> None:
 async def log_in_with_kavach(credentials: Credentials, response: Response) -> None:
     """A session of Kavach's own, in Kavach's own cookie, for somebody whom this app has just recognised."""
     user = recognise(credentials)
-    session = await (await get_kavach()).sessions.create(user)
-    config = get_kavach.config
-    response.set_cookie(
-        config.session_cookie, session.token or "", httponly=True, samesite="strict", secure=config.is_https, path="/"
-    )
+    kv.set_session(response, await (await get_kavach()).sessions.create(user))
 
 
 @app.get("/notes/mine")

@@ -35,7 +35,7 @@ from kavach_adapters.custom import (
     to_reply,
     view_of,
 )
-from kavach_core import AgentIdentity, Decision, HumanIdentity, Identity, LiveSession
+from kavach_core import AgentIdentity, CallContext, Decision, HumanIdentity, Identity, LiveSession
 from kavach_core.errors import KavachError
 
 Who = TypeVar("Who")
@@ -100,6 +100,10 @@ class KavachASGI:
     def browser(self, scope: Scope) -> Browser:
         """The browser a request came from; `browser_cookie(config, browser)` is the header that names a new one."""
         return self._edge.browser(view_of(scope))
+
+    def context(self, scope: Scope) -> CallContext:
+        """Where a request came from: its address and user agent."""
+        return self._edge.context(view_of(scope))
 
     async def authorize(
         self, scope: Scope, permission: str, arguments: Mapping[str, object] | None = None, *, cost: int | None = None

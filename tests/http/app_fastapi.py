@@ -64,6 +64,16 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         found.set_on(response)
         return about(found)
 
+    @app.get("/enter")
+    async def enter(request: Request, response: Response) -> dict[str, Any]:
+        kv.set_session(response, await (await get_kavach()).sessions.create("alice"))
+        return {"address": kv.context(request).ip}
+
+    @app.get("/leave")
+    async def leave(response: Response) -> dict[str, Any]:
+        kv.unset_session(response)
+        return {}
+
     @app.websocket("/ws/whoami")
     async def ws_whoami(socket: WebSocket, identity: Annotated[Identity, Depends(kv.identity)]) -> None:
         await greet(socket, described(identity))

@@ -64,6 +64,18 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         found.set_on(response)
         return response
 
+    @get("/enter")
+    async def enter(request: AnyRequest) -> Response[dict[str, Any]]:
+        response = Response[dict[str, Any]]({"address": kv.context(request).ip})
+        kv.set_session(response, await (await get_kavach()).sessions.create("alice"))
+        return response
+
+    @get("/leave")
+    async def leave() -> Response[dict[str, Any]]:
+        response = Response[dict[str, Any]]({})
+        kv.unset_session(response)
+        return response
+
     @websocket("/ws/whoami", dependencies=as_identity)
     async def ws_whoami(socket: Socket, identity: NamedDependency[SkipValidation[Identity]]) -> None:
         await _greet(socket, described(identity))
@@ -104,7 +116,7 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
     async def ws_look(socket: Socket) -> None:
         await _greet(socket, seen(socket))
 
-    http = [whoami, me, agent_only, search, costly, look, session, browser, stream, each_event]
+    http = [whoami, me, agent_only, search, costly, look, session, browser, enter, leave, stream, each_event]
     sockets = [ws_whoami, ws_me, ws_agent, ws_search, ws_each, ws_hold, ws_look]
     app = Litestar([kv.well_known, *http, *sockets], plugins=[kv], logging_config=None)
     return app if guard is None else kv.Guard(app, **guard)

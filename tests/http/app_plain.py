@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 
 from examples.plain_asgi.adapter import kavach_asgi
 from examples.plain_asgi.main import lifespan
-from kavach_adapters.custom import ASGIApp, Receive, Reply, Scope, Send, browser_cookie, send_reply
+from kavach_adapters.custom import (
+    ASGIApp,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    browser_cookie,
+    no_session_cookie,
+    send_reply,
+    session_cookie,
+)
 from kavach_core import AgentIdentity, HumanIdentity, Identity
 from kavach_core.api.edge import GetKavach
 from tests.http.answers import about, described, events, seen, ticks
@@ -54,6 +64,16 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         body = json.dumps(about(found)).encode()
         await send_reply(Reply(status=200, body=body, headers=headers), receive, send)
 
+    async def enter(scope: Scope, receive: Receive, send: Send) -> None:
+        session = await (await get_kavach()).sessions.create("alice")
+        body = json.dumps({"address": kv.context(scope).ip}).encode()
+        headers = (session_cookie(get_kavach.config, session),)
+        await send_reply(Reply(status=200, body=body, headers=headers), receive, send)
+
+    async def leave(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = (no_session_cookie(get_kavach.config),)
+        await send_reply(Reply(status=200, body=b"{}", headers=headers), receive, send)
+
     async def ws_each(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
@@ -77,7 +97,8 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
             await send({"type": "websocket.send", "text": message["text"]})
 
     http = {"/whoami": whoami, "/me": me, "/agent": agent, "/search": search, "/session": session, "/browser": browser}
-    http |= {"/costly": costly, "/seen": look, "/login": look, "/stream": stream, "/events": each_event}
+    http |= {"/enter": enter, "/leave": leave, "/costly": costly}
+    http |= {"/seen": look, "/login": look, "/stream": stream, "/events": each_event}
     sockets = {f"/ws{path}": endpoint for path, endpoint in http.items()} | {"/ws/each": ws_each, "/ws/hold": ws_hold}
 
     async def routes(scope: Scope, receive: Receive, send: Send) -> None:

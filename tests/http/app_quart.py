@@ -66,6 +66,18 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         found.set_on(response)
         return response
 
+    @app.get("/enter")
+    async def enter() -> Response:
+        response = _json({"address": kv.context(request).ip})
+        kv.set_session(response, await (await get_kavach()).sessions.create("alice"))
+        return response
+
+    @app.get("/leave")
+    async def leave() -> Response:
+        response = _json({})
+        kv.unset_session(response)
+        return response
+
     @app.websocket("/ws/whoami")
     @kv.identity
     async def ws_whoami(identity: Identity) -> None:

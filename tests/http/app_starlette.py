@@ -54,6 +54,16 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
         found.set_on(response)
         return response
 
+    async def enter(request: Request) -> Response:
+        response = JSONResponse({"address": kv.context(request).ip})
+        kv.set_session(response, await (await get_kavach()).sessions.create("alice"))
+        return response
+
+    async def leave(request: Request) -> Response:
+        response = JSONResponse({})
+        kv.unset_session(response)
+        return response
+
     @kv.identity
     async def ws_whoami(socket: WebSocket, identity: Identity) -> None:
         await greet(socket, described(identity))
@@ -104,6 +114,8 @@ def build(get_kavach: GetKavach, *, guard: dict[str, Any] | None = None, **optio
             Route("/costly", costly, methods=["POST"]),
             Route("/session", session),
             Route("/browser", browser),
+            Route("/enter", enter),
+            Route("/leave", leave),
             Route("/stream", stream),
             Route("/events", each_event),
             Route("/seen", look),

@@ -8,7 +8,17 @@ from typing import Annotated, assert_type
 from fastapi import Depends, FastAPI, Request, WebSocket
 
 from kavach_adapters import kavach_fastapi
-from kavach_core import AgentIdentity, Browser, Decision, HumanIdentity, Identity, LiveSession, Permission, lazy_kavach
+from kavach_core import (
+    AgentIdentity,
+    Browser,
+    CallContext,
+    Decision,
+    HumanIdentity,
+    Identity,
+    LiveSession,
+    Permission,
+    lazy_kavach,
+)
 from kavach_core.api.view import View
 from kavach_core.errors import KavachError
 from kavach_core.resolvers import dev_user
@@ -46,6 +56,7 @@ async def me(request: Request, human: Annotated[HumanIdentity, Depends(kv.human)
     """For humans."""
     assert_type(await kv.session(request), LiveSession | None)
     assert_type(kv.browser(request), Browser)
+    assert_type(kv.context(request), CallContext)
     return human.id
 
 

@@ -4,12 +4,12 @@
 
 from typing import Any, assert_type
 
-from litestar import Litestar, Request, WebSocket, get, websocket
+from litestar import Litestar, Request, Response, WebSocket, get, websocket
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
 
 from kavach_adapters import kavach_litestar
-from kavach_core import AgentIdentity, Browser, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
+from kavach_core import AgentIdentity, Browser, CallContext, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
 from kavach_core.errors import KavachError
 
 kv = kavach_litestar(lazy_kavach(database="sqlite:///kavach.db"), grantable=["read:repos"])
@@ -26,6 +26,8 @@ async def me(request: Request[Any, Any, Any], human: NamedDependency[HumanIdenti
     """For humans."""
     assert_type(await kv.session(request), LiveSession | None)
     assert_type(kv.browser(request), Browser)
+    assert_type(kv.context(request), CallContext)
+    kv.unset_session(Response(""))
     return {"id": human.id}
 
 

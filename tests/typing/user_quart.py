@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from quart import Quart, request, websocket
+from quart import Quart, Response, request, websocket
 
 from kavach_adapters import kavach_quart
-from kavach_core import AgentIdentity, Browser, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
+from kavach_core import AgentIdentity, Browser, CallContext, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
 from kavach_core.errors import KavachError
 
 kv = kavach_quart(lazy_kavach(database="sqlite:///kavach.db"), grantable=["read:repos"])
@@ -34,6 +34,8 @@ async def me(human: HumanIdentity) -> dict[str, str]:
     """For humans."""
     assert_type(await kv.session(request), LiveSession | None)
     assert_type(kv.browser(request), Browser)
+    assert_type(kv.context(request), CallContext)
+    kv.unset_session(Response(""))
     return {"id": human.id}
 
 

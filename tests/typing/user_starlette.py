@@ -14,7 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from kavach_adapters import kavach_starlette
-from kavach_core import AgentIdentity, Browser, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
+from kavach_core import AgentIdentity, Browser, CallContext, Decision, HumanIdentity, Identity, LiveSession, lazy_kavach
 from kavach_core.errors import KavachError
 
 kv = kavach_starlette(lazy_kavach(database="sqlite:///kavach.db"), grantable=["read:repos"])
@@ -31,8 +31,10 @@ async def me(request: Request, human: HumanIdentity) -> JSONResponse:
     """For humans."""
     assert_type(await kv.session(request), LiveSession | None)
     assert_type(kv.browser(request), Browser)
+    assert_type(kv.context(request), CallContext)
     response = JSONResponse({"id": human.id, "session": human.session_id})
     kv.browser(request).set_on(response)
+    kv.unset_session(response)
     return response
 
 
