@@ -85,6 +85,7 @@ def _settings(config: Config) -> dict[str, object]:
         "theme": config.theme,
         "sign_up": config.sign_up,
         "passwords": config.passwords,
+        "verify_email": config.verify_email,
         "mails": config.send_email is not None,
     }
 

@@ -48,10 +48,15 @@ _CHECKS: Final = """
     if (node.getBoundingClientRect().height < 43.5) say("small target", node);
   }
   for (const node of all("button, a")) if (!node.innerText.trim() && !node.ariaLabel) say("no name", node);
-  for (const name of ["aria-labelledby", "aria-describedby", "aria-errormessage"]) {
+  for (const name of ["aria-labelledby", "aria-describedby"]) {
     for (const node of document.querySelectorAll(`[${name}]`)) {
-      if (!document.getElementById(node.getAttribute(name))) say(`names nothing by ${name}`, node);
+      const named = node.getAttribute(name).split(" ").map((id) => document.getElementById(id));
+      if (named.includes(null)) say(`names nothing by ${name}`, node);
     }
+  }
+  for (const node of all("[aria-invalid]")) {
+    const told = (node.getAttribute("aria-describedby") ?? "").split(" ").map((id) => document.getElementById(id));
+    if (!told.some((error) => error?.classList.contains("field-error"))) say("an error that is not read out", node);
   }
   const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
   if (new Set(ids).size !== ids.length) wrong.push("an id is used twice");
@@ -76,6 +81,7 @@ async def test_pages_and_dialogs_can_be_read_and_touched(meet_person: Meet, opti
         ("sign-in#sign-up", "Create your account"),
         ("recover", "Get back in"),
         ("recover#token=t", "Get back in"),
+        ("verify-email", "Confirm your e-mail"),
         ("verify-email#token=t", "Confirm your e-mail"),
         ("verify-email#sign-up=t", "Confirm your e-mail"),
     ):
@@ -88,10 +94,17 @@ async def test_pages_and_dialogs_can_be_read_and_touched(meet_person: Meet, opti
     await _give_agents(person)
     await page.reload()
     await person.sees_sections()
+    await page.evaluate("document.querySelector('.mark-name').textContent = 'An App With 39 Letters In Its Long Name'")
     assert await _wrong(page) == []
     for button in ("New agent", "Revoke for", "Rename", "Create codes"):
         await page.get_by_role("button", name=button).first.click()
         await expect(page.locator("dialog[open]")).to_be_visible()
+        if button in ("New agent", "Rename"):
+            field = page.locator("dialog[open]").get_by_label("Name", exact=True)
+            await field.fill("  ")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("dialog[open] .field-error")).to_be_visible()
+            await expect(field).to_be_focused()
         assert await _wrong(page) == [], button
         await page.keyboard.press("Escape")
         await expect(
@@ -128,6 +141,7 @@ async def test_signing_in_with_the_keyboard_alone(person: Person) -> None:
     await person.touches(False)
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await page.wait_for_load_state("networkidle")  # autofill waits by then, and a touch is for what asks after it
     await person.touches(True)
     await page.keyboard.press("Tab")
     await expect(page.get_by_label("E-mail").first).to_be_focused()
@@ -140,6 +154,45 @@ async def test_signing_in_with_the_keyboard_alone(person: Person) -> None:
     await page.keyboard.press("Tab")
     await expect(page.get_by_text("Skip to content")).to_be_focused()
     await expect(page.get_by_text("Skip to content")).to_be_in_viewport()
+
+
+async def test_the_keyboard_goes_on_where_it_was(person: Person) -> None:
+    """Rows are made anew and buttons go; a focus that went with them would begin at the top of the page."""
+    page = person.page
+    await person.sign_up()
+    user = (await page.evaluate("fetch('session').then((answer) => answer.json())"))["userId"]
+    await person.site.kavach.sessions.create(user)
+    await person.site.kavach.agents.create(owner_id=user, name="one")
+    await page.reload()
+    await person.sees_sections()
+    await page.get_by_role("button", name="Rename").focus()
+    await page.keyboard.press("Enter")
+    await page.keyboard.type("Laptop")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Rename Laptop")).to_be_focused()
+    await page.get_by_role("button", name="Revoke for one").focus()
+    for key in ("Enter", "Tab", "Enter"):
+        await page.keyboard.press(key)
+    await expect(page.locator("#message")).to_have_text("one is revoked.")
+    await expect(page.get_by_role("heading", name="Agents", exact=True)).to_be_focused()
+    await page.get_by_role("button", name="Sign out all others").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Sessions", exact=True)).to_be_focused()
+
+
+async def test_what_is_said_can_be_seen_wherever_somebody_is(meet_person: Meet) -> None:
+    person = await meet_person(viewport={"width": 390, "height": 500})
+    page = person.page
+    await person.sign_up()
+    await page.locator("#sessions").scroll_into_view_if_needed()
+    await page.get_by_role("button", name="Delete").click()
+    await page.get_by_role("button", name="Delete passkey", exact=True).click()
+    message = page.locator("#message")
+    await expect(message).to_have_text("This is your only way in. Add another passkey first.")
+    await page.evaluate("scrollTo({ top: document.body.scrollHeight, behavior: 'instant' })")
+    await expect(message).to_be_in_viewport(ratio=1)
+    bar, place = await page.locator(".bar").bounding_box(), await message.bounding_box()
+    assert bar is not None and place is not None and place["y"] >= bar["y"] + bar["height"]
 
 
 async def test_a_link_on_another_site_leads_to_the_page_and_not_to_a_login(person: Person) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,34 @@ async def test_passwords_where_the_app_wants_them(meet_person: Meet, tmp_path: P
         await page.get_by_role("button", name="Save password").click()
         await expect(page.locator("#message")).to_have_text("Your password is set.")
 
+        for email, waits in (("", False), ("grace@example.org", True)):
+            other = await meet_person(at=site)
+            await other.sign_up(email)
+            await expect(other.page.locator("#password")).to_be_visible(visible=waits)
+            await expect(other.page.get_by_role("button", name="Set a password")).to_be_hidden()
+            await expect(other.page.locator("#password-waits")).to_be_visible(visible=waits)
+
+
+async def test_signed_in_somebody_sees_one_thing_at_a_time(person: Person) -> None:
+    page = person.page
+    await person.sign_up()
+    await person.touches(False)
+    await person.open("sign-in")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("You are signed in")
+    await page.get_by_role("link", name="Create an account").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Create your account")
+    await page.goto("about:blank")
+    await person.open("sign-in#sign-up")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Create your account")
+
+
+async def test_a_slow_clock_puts_nothing_that_was_ahead(person: Person) -> None:
+    await person.page.clock.set_fixed_time(datetime.now(UTC) - timedelta(minutes=12))
+    await person.sign_up()
+    await expect(person.page.locator("#session-rows .row-meta")).to_contain_text(
+        "Last used just now · Signed in just now"
+    )
+
 
 async def test_an_address_is_confirmed_by_the_link_in_the_mail(person: Person) -> None:
     page = person.page
@@ -145,6 +174,10 @@ async def test_an_address_is_confirmed_by_the_link_in_the_mail(person: Person) -
     await page.goto(person.site.mails[-1])
     await page.get_by_role("button", name="Confirm").click()
     await expect(page.locator("#message")).to_have_text("Thank you. Your address is confirmed.")
+    await page.goto("about:blank")
+    await page.goto(person.site.mails[-1])
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.locator("#message")).to_have_text("Your address is confirmed already.")
     await person.open("account")
     await person.sees_sections()
     await expect(page.locator("#unproven")).to_be_hidden()

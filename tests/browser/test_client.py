@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Request
 
+from kavach_core.pages.assets import assets
 from tests.browser.site import Person
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -44,6 +45,22 @@ async def test_the_session_is_asked_for_once_and_again_when_wanted(person: Perso
     assert len(asked) == 1
     await _run(person, "await kavach.getSession({ refresh: true });")
     assert len(asked) == 2
+
+
+async def test_under_two_addresses_it_is_one_module_with_one_session(person: Person) -> None:
+    """The pages name its version, an app's own page may not, and react.js never does."""
+    same = await _run(
+        person,
+        f"""
+        const versioned = await import('/api/kavach/{assets()["client.js"].url}');
+        const hooks = await import('/api/kavach/react.js');
+        const {{ KavachError }} = await import('/api/kavach/client.js');
+        const failed = await kavach.getAgent('agt_x').catch((error) => error);
+        return [versioned.kavach === kavach, versioned.KavachError === KavachError, failed instanceof KavachError,
+                typeof hooks.createKavachHooks, createKavachClient({{ base: "/api/kavach" }}) === kavach];
+        """,
+    )
+    assert same == [True, True, True, "function", False]
 
 
 async def test_it_works_beside_shims_that_throw_and_without_the_newer_functions(person: Person) -> None:

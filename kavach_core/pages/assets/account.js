@@ -2,7 +2,7 @@
 
 import { kavach } from "./client.js";
 import { manageAgents } from "./agents.js";
-import { busy, byId, dotted, isFilled, moment, part, row, say, sayError } from "./dom.js";
+import { busy, byId, dotted, forgetErrors, isFilled, moment, part, row, say, sayError } from "./dom.js";
 
 const dialog = (name) => byId(`${name}-dialog`);
 
@@ -81,7 +81,7 @@ async function listPasskeys() {
 
 function passkeyRow(passkey) {
   const state = passkey.disabledAt ? "Disabled" : "";
-  const made = row("passkey-row", { name: passkey.name, state });
+  const made = row("passkey-row", { name: passkey.name, state }, passkey.id);
   const where = passkey.backedUp ? "Synced between your devices" : onlyHere(passkey);
   const used = passkey.lastUsedAt ? moment("Last used", passkey.lastUsedAt) : "Never used";
   dotted(part(made, "meta"), where, used, moment("Added", passkey.createdAt));
@@ -97,12 +97,18 @@ const onlyHere = (passkey) =>
 
 async function renamePasskey(passkey) {
   const input = byId("passkey-name");
+  forgetErrors(byId("rename-form"));
   input.value = passkey.name;
   const answer = answered(dialog("rename"));
   input.select();
-  if (!(await answer) || input.value.trim() === "") return;
+  if (!(await answer)) return;
   await kavach.renamePasskey(passkey.id, input.value.trim());
   await listPasskeys();
+}
+
+function saveName(event) {
+  event.preventDefault();
+  if (isFilled(event.target)) dialog("rename").close("yes");
 }
 
 async function deletePasskey(passkey) {
@@ -122,7 +128,8 @@ async function addPasskey() {
 
 async function showRecovery() {
   try {
-    tellCodes((await kavach.recovery.get()).codesLeft);
+    const { codesLeft, emailLink } = await kavach.recovery.get();
+    tellCodes(codesLeft, emailLink);
   } catch (error) {
     byId("codes-left").textContent = "";
     sayError(error);
@@ -131,9 +138,10 @@ async function showRecovery() {
   }
 }
 
-function tellCodes(left) {
+function tellCodes(left, hasEmailLink = false) {
   const place = byId("codes-left");
-  place.textContent = left === 0 ? "No codes: nothing helps if you lose your passkeys." : `${left} unused codes left.`;
+  const none = hasEmailLink ? "No codes: a link by e-mail is your one way back in." : "No codes to get back in with.";
+  place.textContent = left === 0 ? none : `${left} unused codes left.`;
   place.dataset.kind = left === 0 ? "warning" : "info";
   byId("new-codes").textContent = left === 0 ? "Create codes" : "Replace codes";
 }
@@ -161,6 +169,16 @@ async function proveAddress() {
 
 /* Password. */
 
+/** One belongs to an address: who has none is not asked for one. */
+function offerPassword(user) {
+  const panel = byId("password");
+  if (panel === null) return;
+  panel.hidden = byId("to-password").hidden = !user?.email;
+  const waits = panel.hasAttribute("data-needs-proof") && !user?.emailVerified;
+  byId("password-waits").hidden = !waits;
+  byId("set-password").hidden = waits;
+}
+
 function setPassword(event) {
   event.preventDefault();
   if (!isFilled(event.target)) return;
@@ -186,7 +204,7 @@ async function listSessions() {
 function sessionRow(session) {
   const isHere = session.id === kavach.getSnapshot().session?.id;
   const device = deviceOf(session.userAgent);
-  const made = row("session-row", { name: device, state: isHere ? "This device" : "" });
+  const made = row("session-row", { name: device, state: isHere ? "This device" : "" }, session.id);
   dotted(part(made, "meta"), moment("Last used", session.lastUsedAt), moment("Signed in", session.createdAt), session.address);
   const end = made.querySelector("button");
   end.setAttribute("aria-label", `Sign out ${device}`);
@@ -241,6 +259,7 @@ async function showMine() {
   const { user } = kavach.getSnapshot();
   byId("who").textContent = user?.email ?? user?.name ?? session.userId;
   tellAddress(user);
+  offerPassword(user);
   kavach.subscribe(() => kavach.getSnapshot().status === "anonymous" && toSignIn());
   return Promise.all([listPasskeys(), showRecovery(), listSessions()]);
 }
@@ -253,10 +272,12 @@ function wire() {
   press("sign-out-others", endOthers);
   press("prove-email", proveAddress);
   byId("set-password")?.addEventListener("click", () => {
+    forgetErrors(byId("password-form"));
     byId("password-form").reset();
     dialog("password").showModal();
   });
   byId("password-form")?.addEventListener("submit", setPassword);
+  byId("rename-form")?.addEventListener("submit", saveName);
   press("copy", async () => {
     await navigator.clipboard.writeText(part(dialog("secret"), "secret").textContent);
     part(dialog("secret"), "said").textContent = "Copied.";

@@ -1,7 +1,21 @@
 /** The agents of the account page: list, make, new token, revoke. */
 
 import { kavach } from "./client.js";
-import { busy, byId, dotted, duration, element, isFilled, moment, part, row, say, sayError } from "./dom.js";
+import {
+  busy,
+  byId,
+  dotted,
+  duration,
+  element,
+  forgetErrors,
+  isFilled,
+  moment,
+  part,
+  prospect,
+  row,
+  say,
+  sayError,
+} from "./dom.js";
 
 const AT_ONCE = 50;
 const MOST_CHIPS = 8;
@@ -28,7 +42,7 @@ export async function manageAgents({ confirm, showSecret }) {
   }
 
   function agentRow(agent) {
-    const made = row("agent-row", { name: agent.name, state: agent.type === "delegated" ? "delegated" : "" });
+    const made = row("agent-row", { name: agent.name, state: agent.type === "delegated" ? "delegated" : "" }, agent.id);
     void showPermissions(agent, part(made, "permissions"));
     const used = agent.lastUsedAt ? moment("Last used", agent.lastUsedAt) : "Never used";
     dotted(part(made, "meta"), used, moment("Created", agent.createdAt), ending(agent));
@@ -78,6 +92,7 @@ export async function manageAgents({ confirm, showSecret }) {
   }
 
   function openForm() {
+    forgetErrors(byId("agent-form"));
     byId("agent-form").reset();
     byId("choices").replaceChildren(...mayGive.map(choice));
     byId("narrower").hidden = !mayGive.some(isPattern);
@@ -154,6 +169,6 @@ function chosen(mayGive) {
 }
 
 function ending(agent) {
-  if (agent.expiresAt) return moment("Ends", agent.expiresAt);
+  if (agent.expiresAt) return prospect("Ends", agent.expiresAt);
   return agent.ttl === null ? "" : `Ends after ${duration(agent.ttl)} without use`;
 }

@@ -7,6 +7,10 @@
  * Where the API is, the module knows from its own address. What can go wrong is told by `KavachError.code`.
  */
 
+// A page may load this module under two addresses, with its version and without, or have it in a bundle besides. What
+// there must be one of in a page is kept here: how errors are told from others, whose turn it is, who is signed in.
+const page = (globalThis[Symbol.for("kavach.page")] ??= { clients: {} });
+
 const SESSION_ENDED = new Set(["UNAUTHENTICATED", "UNKNOWN_CREDENTIAL", "SESSION_REVOKED", "SESSION_EXPIRED"]);
 const LOADING = Object.freeze({ status: "loading", session: null, user: null, error: null });
 const SAYS = {
@@ -19,7 +23,7 @@ const SAYS = {
 };
 
 /** What every verb of a client throws. `code` is one of the keys of `SAYS`, `wrong_origin`, or the server's own. */
-export class KavachError extends Error {
+export const KavachError = (page.KavachError ??= class KavachError extends Error {
   constructor(code, message, { status = 0, details = {}, cause } = {}) {
     super(message ?? SAYS[code] ?? code, { cause });
     this.name = "KavachError";
@@ -27,7 +31,7 @@ export class KavachError extends Error {
     this.status = status;
     this.details = details;
   }
-}
+});
 
 /** Makes a client. `fetch` and `headers` (an object, or a function that gives one) are for tests and unusual apps. */
 export function createKavachClient({ base = defaultBase(), fetch: send, headers = {} } = {}) {
@@ -304,7 +308,7 @@ function createTabs(name, hear) {
 
 /* One WebAuthn request at a time, whichever client of the page asks: browsers refuse, or worse, mix up two. */
 
-const gate = (() => {
+const gate = (page.gate ??= (() => {
   let running = null;
   let turns = 0;
   let successes = 0;
@@ -355,7 +359,7 @@ const gate = (() => {
     /** Whether an autofill is still wanted: none is newer, and nothing has succeeded in its place. */
     isStill: (turn) => turn.number === turns && turn.successes === successes,
   };
-})();
+})());
 
 function ceremony(signal, act) {
   if (!isSupported()) return Promise.reject(new KavachError("unsupported", whyUnsupported()));
@@ -525,4 +529,4 @@ function queryOf(values) {
 }
 
 /** The client of the mount this module was loaded from. Nothing is asked before it is used. */
-export const kavach = createKavachClient();
+export const kavach = (page.clients[defaultBase()] ??= createKavachClient());

@@ -1,7 +1,7 @@
 /** The page to get back in on: a code or a link, then a new passkey. */
 
 import { kavach } from "./client.js";
-import { busy, byId, isFilled, say, show } from "./dom.js";
+import { LINK_WORDS, busy, byId, isFilled, say, show } from "./dom.js";
 
 const SECTIONS = ["start", "link", "add"].map(byId);
 
@@ -18,10 +18,10 @@ function takeToken() {
 }
 
 /** What each form does; its button shows that it is at work. */
-function onSubmit(id, act) {
+function onSubmit(id, act, words) {
   byId(id)?.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (isFilled(event.target)) void busy(event.target.querySelector("[type=submit]"), act);
+    if (isFilled(event.target)) void busy(event.target.querySelector("[type=submit]"), act, undefined, words);
   });
 }
 
@@ -33,12 +33,12 @@ function start() {
   });
   onSubmit("link-form", async () => {
     await kavach.recovery.sendLink(byId("email").value.trim());
-    say("If this address has an account, a mail with a link is on its way to it.");
+    say("If this is the confirmed address of an account, a mail with a link is on its way to it.");
   });
   onSubmit("use-link-form", async () => {
     await kavach.recovery.useLink(token);
     step("add");
-  });
+  }, LINK_WORDS);
   onSubmit("add-form", async () => {
     await kavach.addPasskey();
     location.assign("account#recovered");

@@ -3,7 +3,8 @@
 import { isSupported, kavach } from "./client.js";
 import { busy, byId, isFilled, say, sayError, show } from "./dom.js";
 
-const VIEWS = ["sign-in", "sign-up"].map(byId).filter(Boolean);
+const VIEWS = ["signed-in", "sign-in", "sign-up"].map(byId).filter(Boolean);
+let isOffering = false;
 const value = (id) => byId(id)?.value.trim() ?? "";
 
 /** To where the server found it safe to go. */
@@ -14,6 +15,7 @@ function view(name) {
   for (const link of document.querySelectorAll("[data-shown-with]")) link.hidden = link.dataset.shownWith !== name;
   say("");
   show(byId(name));
+  if (name === "sign-in" && !isOffering) void offerPasskeys();
 }
 
 function goTo(hash) {
@@ -22,6 +24,7 @@ function goTo(hash) {
 }
 
 async function offerPasskeys() {
+  isOffering = true;
   try {
     await kavach.autofill();
     leave();
@@ -85,18 +88,13 @@ function start() {
   byId("sign-up-form")?.addEventListener("submit", signUp);
   byId("password-instead")?.addEventListener("click", togglePassword);
   addEventListener("hashchange", () => goTo(location.hash));
-  byId("sign-in-again")?.addEventListener("click", () => {
-    byId("signed-in").hidden = true;
-    view("sign-in");
-    void offerPasskeys();
-  });
+  byId("sign-in-again")?.addEventListener("click", () => view("sign-in"));
   if (!isSupported()) {
     say("This browser cannot use passkeys here. They need a recent browser, and https.", "error");
     return;
   }
-  if (byId("signed-in")) return;
   if (location.hash) goTo(location.hash);
-  void offerPasskeys();
+  if (!byId("signed-in") && !isOffering) void offerPasskeys();
 }
 
 start();

@@ -1,7 +1,7 @@
 /** The page that a mail leads to: a press of the button shows that somebody reads that mail. */
 
 import { kavach } from "./client.js";
-import { busy, byId, isFilled, say, show } from "./dom.js";
+import { LINK_WORDS, busy, byId, isFilled, say, show } from "./dom.js";
 
 // Behind the #, so that no server on the way has seen it.
 const carried = new URLSearchParams(location.hash.slice(1));
@@ -10,7 +10,8 @@ const forget = () => history.replaceState(null, "", location.pathname);
 function onSubmit(id, act) {
   byId(id).addEventListener("submit", (event) => {
     event.preventDefault();
-    if (isFilled(event.target)) void busy(event.target.querySelector("[type=submit]"), act);
+    const button = event.target.querySelector("[type=submit]");
+    if (isFilled(event.target)) void busy(button, act, undefined, LINK_WORDS);
   });
 }
 
@@ -19,10 +20,13 @@ onSubmit("confirm-form", async () => {
     say("Sign in first, in this browser. Then open the link in the mail once more.", "error");
     return;
   }
-  await kavach.email.confirm(carried.get("token"));
+  // A link is used once; whoever opens it again is not told that something is wrong.
+  const wasConfirmed = kavach.getSnapshot().user?.emailVerified ?? false;
+  if (!wasConfirmed) await kavach.email.confirm(carried.get("token"));
   forget();
-  byId("confirm").hidden = true;
-  say("Thank you. Your address is confirmed.", "success");
+  byId("confirm-form").hidden = true;
+  byId("confirm-lead").hidden = true;
+  say(wasConfirmed ? "Your address is confirmed already." : "Thank you. Your address is confirmed.", "success");
   byId("message").focus();
 });
 
@@ -36,4 +40,4 @@ onSubmit("finish-form", async () => {
 addEventListener("hashchange", () => location.reload());
 if (carried.has("token")) show(byId("confirm"));
 else if (carried.has("sign-up")) show(byId("finish"));
-else say("This page is for the link in a mail. Please open that link again.", "error");
+else show(byId("lost"));
