@@ -63,6 +63,18 @@ async def test_use_is_written_at_most_once_a_minute(kavach: Kavach, clock: Froze
     assert store.asked == 3 and (await kavach.sessions.get(session.id)).last_used_at == clock.now
 
 
+async def test_a_session_that_may_rest_for_seconds_is_kept_alive_by_use(
+    open_kavach: OpenKavach, clock: FrozenClock
+) -> None:
+    kavach = await open_kavach(session_idle="40s")
+    session = await kavach.sessions.create("alice")
+    for _ in range(6):
+        clock.advance("15s")
+        assert await end_of(kavach, session.token) is None
+    clock.advance("40s")
+    assert await end_of(kavach, session.token) == "SESSION_EXPIRED"
+
+
 async def test_parallel_requests_keep_one_session_alive(kavach: Kavach, clock: FrozenClock) -> None:
     session = await kavach.sessions.create("alice")
     clock.advance("1h")
