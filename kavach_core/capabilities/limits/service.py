@@ -122,11 +122,13 @@ class Limits:
         ]
         if full:
             raise RateLimited("Too many attempts to sign in.", retry_after=max(full))
+        has_grown = not all(window.text for window in windows.values())
         for window in windows.values():
             window.take()
         await queries.write(tx, self._project, windows)
-        # Whoever tries chooses the keys, so the table is kept as small as what was tried of late.
-        await queries.forget_some(tx, self._project, tx.now - _DEAD_AFTER, _FORGOTTEN_AT_ONCE)
+        if has_grown:
+            # Whoever tries chooses the keys, so the table is kept as small as what was tried of late.
+            await queries.forget_some(tx, self._project, tx.now - _DEAD_AFTER, _FORGOTTEN_AT_ONCE)
 
     async def _prune(self, tx: Transaction) -> int:
         return await queries.prune(tx, self._project, tx.now - DAY)
