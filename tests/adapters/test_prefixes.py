@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import httpx
@@ -13,13 +13,19 @@ from starlette.routing import Mount
 
 from kavach_core.config import Email
 from kavach_core.testing_passkeys import SoftAuthenticator
-from tests.http import app_starlette
-from tests.http.frameworks import MOUNT, Framework
+from tests.http.frameworks import FRAMEWORKS, MOUNT
 from tests.http.world import ORIGIN, World, worlds
+
+
+class Case(NamedTuple):
+    """An app below a prefix."""
+
+    world: World
+    client: httpx.AsyncClient
+
 
 PAGE = {"accept": "text/html"}
 FROM_ELSEWHERE = {**PAGE, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
-STARLETTE = Framework(name="starlette", build=app_starlette.build)
 #: What stands before the path when it gets to the server, and the app there.
 PLACES: dict[str, tuple[str, Callable[[Any], httpx.ASGITransport]]] = {
     "mounted": ("/sub", lambda app: httpx.ASGITransport(Starlette(routes=[Mount("/sub", app)]))),
@@ -33,29 +39,28 @@ async def mails() -> list[Email]:
     return []
 
 
-@pytest.fixture
-async def world(framework: Framework, sqlite_database: str, mails: list[Email]) -> AsyncGenerator[World]:
+#: Every framework below a mount, and one of them everywhere.
+CASES = [(framework, "mounted") for framework in FRAMEWORKS] + [(FRAMEWORKS[0], name) for name in list(PLACES)[1:]]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0].name} {case[1]}")
+async def case(request: pytest.FixtureRequest, sqlite_database: str, mails: list[Email]) -> AsyncGenerator[Case]:
+    """An app, and a client of it by the paths that get to its server."""
+
     async def send(mail: Email) -> None:
         mails.append(mail)
 
+    framework, name = request.param
+    prefix, transport = PLACES[name]
     async with worlds(framework, sqlite_database, None) as open_world:
         guard = {"protect": ["/dashboard/:path*"], "login": "/api/kavach/sign-in"}
-        yield await open_world(guard=guard, send_email=send, base_url=ORIGIN)
+        world = await open_world(guard=guard, send_email=send, base_url=ORIGIN)
+        async with httpx.AsyncClient(transport=transport(world.app), base_url=ORIGIN + prefix) as client:
+            yield Case(world, client)
 
 
-@pytest.fixture(params=PLACES)
-async def place(
-    request: pytest.FixtureRequest, world: World, framework: Framework
-) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client of the app, by the paths that get to its server."""
-    prefix, transport = PLACES[request.param]
-    if framework.name == "quart" and not prefix:
-        pytest.skip("Quart answers 404 by itself to what does not begin with its root path")
-    async with httpx.AsyncClient(transport=transport(world.app), base_url=ORIGIN + prefix) as client:
-        yield client
-
-
-async def test_whoever_is_not_signed_in_gets_to_the_page_and_back(place: httpx.AsyncClient) -> None:
+async def test_whoever_is_not_signed_in_gets_to_the_page_and_back(case: Case) -> None:
+    place = case.client
     sent = await place.get("/dashboard/a%2Fb?q=%2F", headers=PAGE)
     page, _, back = sent.headers["location"].partition("?next=")
     assert (sent.status_code, page) == (303, f"/sub{MOUNT}/sign-in")
@@ -68,7 +73,8 @@ async def test_whoever_is_not_signed_in_gets_to_the_page_and_back(place: httpx.A
     assert account.headers["location"] == f"sign-in?next=%2Fsub{MOUNT.replace('/', '%2F')}%2Faccount"
 
 
-async def test_mails_lead_below_the_prefix(place: httpx.AsyncClient, world: World, mails: list[Email]) -> None:
+async def test_mails_lead_below_the_prefix(case: Case, mails: list[Email]) -> None:
+    world, place = case
     page = {"origin": ORIGIN}
     asked = await place.post(f"{MOUNT}/passkey/register/begin", headers=page, json={"email": "ada@example.org"})
     answer = SoftAuthenticator().create(asked.json(), ORIGIN)
@@ -81,7 +87,7 @@ async def test_mails_lead_below_the_prefix(place: httpx.AsyncClient, world: Worl
 
 
 async def test_a_prefix_that_the_client_chose_leads_to_no_other_site(sqlite_database: str) -> None:
-    async with worlds(STARLETTE, sqlite_database, None) as open_world:
+    async with worlds(FRAMEWORKS[0], sqlite_database, None) as open_world:
         world = await open_world(guard={"protect": ["/dashboard/:path*"], "login": "/login"})
         tenants = Starlette(routes=[Mount("/{tenant:path}", world.app)])
         transport = httpx.ASGITransport(tenants)

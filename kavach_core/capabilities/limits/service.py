@@ -61,6 +61,8 @@ class Limits:
     async def succeed_in(self, tx: Transaction, attempt: Attempt) -> None:
         """Take an attempt back that was no guess, inside the transaction of what it led to."""
         counters = self._counters_of(attempt)
+        if not counters:
+            return
         windows = await queries.lock(tx, self._project, [counter.key for counter in counters])
         for counter in counters:
             if counter.is_own:
