@@ -41,7 +41,10 @@ class Users:
         return None if row is None else queries.to_model(row)
 
     async def find_by_email(self, email: str) -> User | None:
-        """Return the user an address belongs to, or None. An unverified address proves nothing."""
+        """Return the user an address belongs to, or None. An unverified address proves nothing.
+
+        Nobody is found by one that is only what they say it is: where the app sends mail, until they prove it.
+        """
         row = await self._store.read(queries.by_email, self._project, email_key(require_email(email)))
         return None if row is None else queries.to_model(row)
 
