@@ -20,9 +20,9 @@ from kavach_core.capabilities.budgets import Budget
 from kavach_core.primitives import ids
 from kavach_core.primitives.clock import SECOND
 from tests.capabilities.support import make_agent
-from tests.proofs.reservations import Call, Limit, Verdict, judge
 from tests.proofs.mortals import Mortal, hear
 from tests.proofs.records import Row, all_rows, gaps, lost, with_kavach
+from tests.proofs.reservations import Call, Limit, Verdict, judge
 from tests.proofs.spending import LEASE, Job, work
 
 _OWNERS, _AGENTS = 3, 6
