@@ -289,6 +289,22 @@ async def test_a_lease_ends_a_sixteenth_early_at_most_and_never_late(
     assert 15 * 60 < refused.retry_after <= 16 * 60 if unsettled == "release" else refused.retry_after == 86_400
 
 
+async def test_what_has_fallen_back_for_somebody_else_cannot_be_settled_any_more(postgres_home: Home) -> None:
+    """Their transaction read the time later and came first. On SQLite the time is read when one's turn has come."""
+    behind, ahead = FrozenClock(), FrozenClock()
+    ahead.advance("16m")
+    async with opener(
+        database=postgres_home.database, project=postgres_home.project, unsettled="release"
+    ) as open_kavach:
+        kavach, elsewhere = await open_kavach(clock=behind), await open_kavach(clock=ahead)
+        agent, budget = await bounded(kavach, limit=40)
+        audit_id = await reserve(kavach, agent, 40)
+        await reserve(elsewhere, agent, 40)
+        with pytest.raises(LeaseEnded):
+            await kavach.settle(audit_id, 40)
+        assert await spent(elsewhere, budget) == 40
+
+
 async def test_a_window_that_ended_meanwhile_is_left_alone(open_kavach: OpenKavach, clock: FrozenClock) -> None:
     """The reservation belonged to it, and so does what was spent too much."""
     kavach = await open_kavach(unsettled="release")

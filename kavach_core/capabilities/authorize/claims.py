@@ -155,7 +155,7 @@ class Claims:
         reservation = self._reservations.pop(settling.audit_id, None)
         if reservation is None:
             raise Conflict("This decision reserved nothing, or is settled.", details={"auditId": settling.public_id})
-        if reservation.lease_ends_at <= self._facts.now:
+        if reservation.lease_ends_at <= self._facts.now or self._fell_back(reservation):
             raise LeaseEnded("The time to settle this decision is over.", details={"auditId": settling.public_id})
         corrected = self._correct(reservation, settling.actual)
         exceeded = [ledger for ledger in corrected if ledger.is_exceeded and settling.actual > reservation.amount]
@@ -169,6 +169,11 @@ class Claims:
             exceeded=tuple(ids.BUDGET.text(ledger.row.id) for ledger in exceeded),
             record_id=record_id,
         )
+
+    def _fell_back(self, reservation: Reservation) -> bool:
+        """Whether somebody else, who read the time later and came first, may have been given what it held."""
+        charged = ((self._charges.get(charge.budget_id), charge) for charge in reservation.charges)
+        return any(ledger is not None and ledger.has_let_go(charge, reservation.amount) for ledger, charge in charged)
 
     def _correct(self, reservation: Reservation, actual: int) -> list[Ledger]:
         """Correct every budget that was charged and is still there; returns those whose window is still open."""

@@ -119,6 +119,11 @@ class Ledger:
             self._leases[lease_ends_at] = self._leases.get(lease_ends_at, 0) + units
         return Charge(self.row.id, self.window_at, lease_ends_at)
 
+    def has_let_go(self, charge: Charge, reserved: int) -> bool:
+        """Whether what a call had reserved has fallen back already, in the window that is open."""
+        held = self._leases.get(charge.lease_ends_at, 0) if charge.lease_ends_at else reserved
+        return charge.window_at == self.window_at and held < reserved
+
     def correct(self, charge: Charge, reserved: int, actual: int) -> bool:
         """Put what a call cost in the place of what it had reserved; False, and nothing, if its window is over."""
         if charge.window_at != self.window_at:
