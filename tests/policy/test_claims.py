@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kavach_core.capabilities.approvals.model import ApprovalStatus, OpenApproval, bind
 from kavach_core.capabilities.authorize.explain import _REMEDIES, explain
 from kavach_core.capabilities.authorize.model import Explanation
-from kavach_core.capabilities.authorize.policy import is_usable, plan
+from kavach_core.capabilities.authorize.policy import Stock, choose, decide, is_usable, plan
 from kavach_core.capabilities.budgets import Ledger
 from kavach_core.capabilities.budgets.model import Holder
 from kavach_core.primitives import ids
@@ -141,6 +141,25 @@ def test_of_the_permissions_of_a_link_one_that_needs_nothing_is_used_first() -> 
     assert world.call(1, ask()).reason is Reason.RATE_LIMITED
 
 
+def test_an_approval_that_one_link_needs_is_not_used_up_for_another_that_has_room() -> None:
+    """Each link is asked for the least: here the giver needs a human, and the receiver room in its rate."""
+    world = World()
+    world.agent(1, [CONSENT])
+    world.agent(2)
+    world.edge(101, 1, 2, [RATED, {**CONSENT, "resource": "*"}])
+    first, second = (world.call(2, ask(), approval=some(APPROVED)) for _ in range(2))
+    assert (first.grant and first.grant.resource, len(first.rates)) == ("repos", 1)
+    assert (second.grant and second.grant.resource, second.rates) == ("*", ())
+
+
+def test_who_has_an_approval_and_no_room_is_told_when_there_will_be() -> None:
+    world = World()
+    world.agent(1, [given_(maxCallsPerHour=1, requireApproval=True)])
+    world.call(1, ask(), approval=some(APPROVED))
+    refused = world.call(1, ask(), approval=some(APPROVED))
+    assert (refused.reason, refused.retry_after, refused.approval) == (Reason.RATE_LIMITED, 3600, None)
+
+
 def test_an_approval_is_needed_once_however_many_links_want_one() -> None:
     world = World()
     world.agent(1, [CONSENT], rights=[CONSENT])
@@ -195,6 +214,31 @@ def test_the_soonest_of_equal_refusals_is_told() -> None:
         world.budget(Holder.delegation(id_of(100 + number)), 0, per=per)
     verdict = world.call(1, ask())
     assert verdict.path[0].agent_id == id_of(11) and verdict.retry_after == 3600
+
+
+def test_every_budget_that_refuses_is_named_whichever_came_closest() -> None:
+    world = World()
+    world.agent(1)
+    ledgers: list[Ledger] = []
+    for number in range(3):
+        world.agent(10 + number, ["*:*"])
+        world.edge(100 + number, 10 + number, 1, ["read:repos"])
+        ledgers.append(world.budget(Holder.delegation(id_of(100 + number)), 0, per="hour" if number else "day"))
+    assert world.call(1, ask()).short == tuple(ledgers)
+
+
+def test_a_cost_is_refused_where_it_is_more_than_is_left_and_passes_where_it_is_none() -> None:
+    world = World()
+    world.agent(1, ["read:repos"])
+    world.budget(Holder.agent(id_of(1)), 3, measure="cost")
+    codes = [world.call(1, ask(), cost=cost).reason.value for cost in (4, 3, 1, 0)]
+    assert codes == ["BUDGET_EXCEEDED", "ALLOWED", "BUDGET_EXCEEDED", "ALLOWED"]
+    facts = world.facts()
+    stock = Stock({}, {Holder.agent(id_of(1)).raw: [Ledger(world.ledgers[Holder.agent(id_of(1)).raw][0].row, NOON)]})
+    stock.ledgers[Holder.agent(id_of(1)).raw][0].take(3)
+    agent = facts.agents[id_of(1)]
+    assert decide(agent, ask(), facts, stock).reason is Reason.ALLOWED  # who says nothing of a cost has none
+    assert choose(agent, plan(agent, ask(), facts), facts, stock).reason is Reason.ALLOWED
 
 
 def test_who_must_wait_for_several_budgets_waits_for_the_last() -> None:
@@ -271,7 +315,7 @@ def test_facts_say_how_many_budgets_hang_on_what() -> None:
         **{Holder.agent(id_of(number)): number for number in (1, 2)},
         Holder.delegation(id_of(101)): 1,
         Holder.owner("alice"): 2,
-        Holder.project(): 3,
+        Holder.project(): 1,
     }
     assert not world.facts().any_budgets
     assert set(world.facts().budgets_by_holder().values()) == {0}
@@ -370,6 +414,9 @@ def test_an_explanation_names_the_link_at_which_each_grant_stopped() -> None:
     for number, own in enumerate(([RATED], [CONSENT], ["read:repos"], ["write:repos"], ["read:repos"]), start=2):
         world.agent(number, own)
         world.edge(100 + number, number, 1, ["read:*"] if number < 6 else [given_(allowedArgPatterns=["q=a"])])
+    world.agent(7, ["read:repos"])
+    world.edge(107, 7, 1, ["read:repos"])
+    world.end(107)
     world.budget(Holder.agent(id_of(4)), 0)
     for _ in range(2):
         why = _explained(world, 1)
@@ -381,9 +428,10 @@ def test_an_explanation_names_the_link_at_which_each_grant_stopped() -> None:
         ("own", "NOT_GRANTED", agents[1]),
         (ids.DELEGATION.text(id_of(105)), "CHAIN_NARROWED", agents[5]),
         (ids.DELEGATION.text(id_of(106)), "ARGUMENT_NOT_ALLOWED", agents[1]),
+        (ids.DELEGATION.text(id_of(107)), "DELEGATION_ENDED", agents[1]),
     ]
     assert [[each.resource for each in looked.permissions] for looked in why.looked_at] == [
-        *(["repos"], ["repos"], ["*"], [], [], ["repos"])
+        *(["repos"], ["repos"], ["*"], [], [], ["repos"], ["repos"])
     ]
     assert why.closest is why.looked_at[2] and "budget" in why.would_pass
 

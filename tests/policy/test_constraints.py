@@ -154,6 +154,11 @@ def test_an_unknown_constraint_is_refused_when_written_even_as_null() -> None:
 def test_an_unknown_constraint_denies_when_read_and_stays_so() -> None:
     read = read_constraints({"maxCallsPerDay": None, "maxCallsPerHour": "x", "requireApproval": True})
     assert read.unknown == ("maxCallsPerDay", "maxCallsPerHour")
+    assert read.to_wire() == {
+        "maxCallsPerDay": "unknown",
+        "maxCallsPerHour": "unknown",
+        "requireApproval": True,
+    }
     assert read_constraints(read.to_wire()) == read
     assert read_constraints("nonsense").unknown
     with pytest.raises(InvalidInput):

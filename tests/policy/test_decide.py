@@ -192,6 +192,31 @@ def test_damaged_data_that_goes_in_circles_lives_nowhere() -> None:
     assert decide(agent, ask(), facts, Stock({}, {})).reason is Reason.NOT_GRANTED
 
 
+def test_delegations_that_stand_on_each_other_do_not_live() -> None:
+    """Damaged data again: between agents that live."""
+    world = World()
+    for number in (1, 2):
+        world.agent(number, ["read:repos"])
+    world.edge(101, 1, 2, ["read:repos"], source=102)
+    world.edge(102, 2, 1, ["read:repos"], source=101)
+    assert [world.facts().edge_lives(id_of(number)) for number in (101, 102)] == [False, False]
+
+
+@pytest.mark.parametrize(
+    "changes, lives",
+    [({}, True), ({"expires_at": NOON}, False), ({"expires_at": NOON + 1}, True), ({"revoked_at": NOON - 1}, False)],
+)
+def test_what_was_delegated_is_given_until_the_delegation_ends(changes: dict[str, Any], lives: bool) -> None:
+    """The receiver lives on without it."""
+    world = World()
+    world.agent(1, ["read:repos"])
+    world.agent(2)
+    world.edge(101, 1, 2, ["read:repos"])
+    world.edges[id_of(101)] = world.edges[id_of(101)]._replace(**changes)
+    assert world.facts().edge_lives(id_of(101)) is lives and world.facts().credentials == {}
+    assert world.call(2, ask()).reason is (Reason.ALLOWED if lives else Reason.DELEGATION_ENDED)
+
+
 def test_what_is_not_on_record_does_not_live_and_gives_nothing() -> None:
     """An agent, a delegation, its giver, or the delegation it hands on."""
     world = World()

@@ -232,6 +232,9 @@ def test_meeting_takes_the_smaller_rate_and_any_approval_and_both_halves_of_the_
     assert {permission.constraints.max_calls_per_hour for permission in met} == {3}
     assert all(permission.constraints.require_approval for permission in met)
     assert meet(one, under(max_calls_per_hour=0))[0].constraints.max_calls_per_hour == 0
+    for rates in ((2, 7), (7, 2)):
+        (met_,) = meet(*(under(max_calls_per_hour=rate) for rate in rates))
+        assert met_.constraints.max_calls_per_hour == 2
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,6 @@ class Verdict(NamedTuple):
     #: The link at which a candidate stopped, and the permissions there that would do.
     stopped: tuple[Link, Sequence[Permission]] | None = None
     retry_after: int | None = None
-    #: The grant that came closest, for a denial that depends on nothing counted.
-    closest: Stopped | None = None
     #: What became of the candidates before this one.
     tried: tuple[Verdict, ...] = ()
 
@@ -159,7 +157,7 @@ def choose(
         short = tuple(dict.fromkeys(ledger for verdict in refused for ledger in verdict.short))
         return max(refused, key=_nearness)._replace(short=short, tried=tuple(refused))
     closest = max(plan.stopped, key=lambda stop: _CLOSENESS[stop.reason])
-    return Verdict(closest.reason, facts.founding_path(agent), closest=closest)
+    return Verdict(closest.reason, facts.founding_path(agent))
 
 
 def rates_of(plan: Plan) -> Iterator[bytes]:

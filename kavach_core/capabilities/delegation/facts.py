@@ -131,8 +131,6 @@ class Facts:
     def agent_end(self, agent_id: bytes) -> Reason | None:
         """Why the agent is not live, or None. The one liveness check: verify, the guard and authorize share it."""
         if agent_id not in self._agent_ends:
-            # Marked as ended while it is looked at: if damaged data went in circles, nobody on the circle would live.
-            self._agent_ends[agent_id] = Reason.CHAIN_CUT
             self._agent_ends[agent_id] = self._find_agent_end(agent_id)
         return self._agent_ends[agent_id]
 
@@ -157,6 +155,7 @@ class Facts:
     def edge_lives(self, edge_id: bytes) -> bool:
         """Whether the delegation, its giver and everything above it live. What is not on record does not live."""
         if edge_id not in self._edge_ends:
+            # Marked as ended while it is looked at: if damaged data went in circles, nobody on the circle would live.
             self._edge_ends[edge_id] = False
             self._edge_ends[edge_id] = self._find_edge_life(edge_id)
         return self._edge_ends[edge_id]
