@@ -66,7 +66,7 @@ def check_kavach(database: str, runner: asyncio.Runner, examples: int, *phases: 
             clock=clock,
             unsettled="release" if release else "keep",
             settle_within=f"{LEASE}m",
-            refused_per_minute=None,
+            answer_within="10m",
         )
     )
 

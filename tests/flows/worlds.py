@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from kavach_core import Decision, Delegation, Kavach
+from kavach_core import Decision, DelegatedAgent, Delegation, Kavach
 from kavach_core.errors import KavachError
 from kavach_core.testing import FrozenClock
 from tests.flows.histories import MOST_AGENTS, OPENING, PROBES, Step
@@ -274,9 +274,10 @@ class KavachWorld:
         if getattr(made, "token", None):
             self._ids.append(made.id)
             self._tokens.append(made.token)
-        edge = getattr(made, "delegation_id", None) or (made.id if isinstance(made, Delegation) else None)
-        if edge:
-            self._edges.append(edge)
+        if isinstance(made, DelegatedAgent):
+            self._edges.append(made.delegation_id)
+        elif isinstance(made, Delegation):
+            self._edges.append(made.id)
         return set()
 
     def _owner(self, name: str) -> str:
