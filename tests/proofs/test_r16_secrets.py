@@ -216,7 +216,7 @@ async def _in_process(world: World, tapes: Tapes) -> None:
         kavach.require_authorized(secret, action="read", resource="repos"),
         kavach.auth.recovery.use_code(secret),
         kavach.auth.recovery.use_link(secret),
-        kavach.agents.get(secret[:0] + "agt_nobody"),
+        kavach.agents.get("agt_nobody"),
         kavach.auth.password.sign_in("ada@example.org", secret),
     ):
         try:
