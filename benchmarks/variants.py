@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from benchmarks.world import ACTION, PROJECT, RESOURCE
 from kavach_core.capabilities.authorize import Authorizer
@@ -55,8 +55,8 @@ class _Lanes:
         self._counter = counter
         self._most = most
 
-    def lane(self, worker: BatchWorker[Q, A]) -> Lane[Q, A]:
-        return self._store.lane(Counted(worker, self._counter), most=self._most)
+    def lane(self, worker: BatchWorker[Q, A], **traffic: Any) -> Lane[Q, A]:
+        return self._store.lane(Counted(worker, self._counter), **traffic, most=self._most)
 
 
 class Direct:
