@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,11 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from benchmarks.machine import sync_ms, tree_cpu
-from tests.postgres_server import PostgresServer
+from benchmarks.report import Row, say
+from kavach_core.config import Config, load_config
+from kavach_core.store import Store
+from kavach_core.store.open import open_store
+from tests.postgres_server import PostgresServer, PostgresUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +31,44 @@ class Backend:
     create: Callable[[str], Awaitable[str]]
     #: Seconds of CPU of the database's own processes.
     server_cpu: Callable[[], float | None]
+    #: The first of those processes; None where the database lives in the process that uses it.
+    pid: int | None = None
 
 
 #: Starts a backend and takes it down again.
 Start = Callable[[], AbstractAsyncContextManager[Backend]]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open database."""
+
+    store: Store
+    config: Config
+
+
+async def on_both(measure: Callable[[Backend], Awaitable[Sequence[Row]]]) -> list[Row]:
+    """Measure on SQLite, and on PostgreSQL where there is one."""
+    rows: list[Row] = []
+    for start in (sqlite, postgres):
+        try:
+            async with start() as backend:
+                say(f"{backend.version}: {backend.durability}")
+                rows += await measure(backend)
+        except PostgresUnavailable as error:
+            say(f"[red]No PostgreSQL, so half of this bench is missing: {error}[/]")
+    return rows
+
+
+@asynccontextmanager
+async def opened(backend: Backend, name: str) -> AsyncGenerator[Opened]:
+    """An empty database of this name, migrated and open."""
+    url = await backend.create(name)
+    store = await open_store(url)
+    try:
+        yield Opened(store, load_config(database=url))
+    finally:
+        await store.close()
 
 
 @asynccontextmanager
@@ -69,6 +107,7 @@ async def postgres() -> AsyncGenerator[Backend]:
             durability=f"fsync=on, synchronous_commit=on; a synced page takes {sync_ms(Path(near)):.2f} ms here",
             create=create,
             server_cpu=lambda: tree_cpu(server.pid),
+            pid=server.pid,
         )
 
 

@@ -65,7 +65,8 @@ async def hold(
     """Keep so many calls in flight, look for so long once all are, and add what was seen to the sample."""
     loop = _Loop(call, tokens, concurrency)
     callers = [asyncio.ensure_future(loop.run(number)) for number in range(concurrency)]
-    await asyncio.wait((*callers, asyncio.ensure_future(asyncio.sleep(_RAMP))), return_when=asyncio.FIRST_COMPLETED)
+    ramp = asyncio.ensure_future(asyncio.sleep(min(_RAMP, seconds)))
+    await asyncio.wait((*callers, ramp), return_when=asyncio.FIRST_COMPLETED)
     loop.counted_in(sample)
     before = read()
     await asyncio.wait((*callers, asyncio.ensure_future(loop.look(seconds))), return_when=asyncio.FIRST_COMPLETED)

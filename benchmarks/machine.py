@@ -31,9 +31,10 @@ def _children(pid: int) -> Iterator[int]:
 
 
 def _cpu_of(pid: int) -> float:
-    """To the nanosecond where the kernel keeps it so, else in ticks of usually 10 ms."""
+    """Of all threads, to the nanosecond where the kernel keeps it so, else in ticks of usually 10 ms."""
     try:
-        return int((_PROC / str(pid) / "schedstat").read_text().split()[0]) / 1e9
+        threads = [*(_PROC / str(pid) / "task").iterdir()]
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
     except FileNotFoundError:
         fields = _stat(pid)
         return (int(fields[11]) + int(fields[12])) / _TICK if fields else 0.0

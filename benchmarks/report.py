@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
@@ -28,6 +28,8 @@ class Row:
     cpu_us: float
     #: Of the database's processes; 0 where the database lives in this process, None where it cannot be read.
     server_cpu_us: float | None
+    #: What a sweep varies: rows of the audit, permissions of an agent, agents.
+    size: int | None = None
     #: Operations per second and CPU (client and server together), each divided by those of `baseline`.
     ratio: float | None = None
     cpu_ratio: float | None = None
@@ -66,12 +68,25 @@ class Goal:
         return self.measured >= self.target if self.at_least else self.measured <= self.target
 
 
-def print_rows(title: str, rows: Iterable[Row]) -> None:
+def print_rows(title: str, rows: Sequence[Row]) -> None:
     """Print the table of a bench."""
     table = Table(title=title, title_justify="left", title_style="bold")
+    sized = any(row.size is not None for row in rows)
     for name in ("backend", "variant"):
         table.add_column(name)
-    for name in ("chain", "conc.", "ops/s", "p50 ms", "p99 ms", "CPU µs", "server µs", "batch", "ops x", "CPU x"):
+    for name in (
+        *(("size",) if sized else ()),
+        "chain",
+        "conc.",
+        "ops/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU µs",
+        "server µs",
+        "batch",
+        "ops x",
+        "CPU x",
+    ):
         table.add_column(name, justify="right")
     group: tuple[object, ...] = ()
     for row in rows:
@@ -82,6 +97,7 @@ def print_rows(title: str, rows: Iterable[Row]) -> None:
         table.add_row(
             row.backend,
             row.variant,
+            *(("" if row.size is None else f"{row.size:,}",) if sized else ()),
             str(row.chain),
             str(row.concurrency),
             f"{row.ops_per_s:,.0f}",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from benchmarks.world import ACTION, PROJECT, RESOURCE
-from kavach_core.capabilities.authorize import Authorizer
+from kavach_core.capabilities.authorize import Authorizer, Decision
 from kavach_core.capabilities.permission_sets import PermissionSets
 from kavach_core.config import Config
 from kavach_core.runtime import Runtime
@@ -62,14 +62,21 @@ class _Lanes:
 class Direct:
     """One authorizer, whose batches hold at most so many calls."""
 
-    def __init__(self, store: Store, config: Config, *, name: str, most: int) -> None:
+    def __init__(
+        self, store: Store, config: Config, *, name: str, most: int = _USUAL, cache_bytes: int | None = None
+    ) -> None:
         self.name = name
-        self.counter = Counter()
-        self._authorizer = _authorizer(store, config, self.counter, most)
+        self._counter = Counter()
+        self.authorizer = _authorizer(store, config, self._counter, most, cache_bytes)
+
+    @property
+    def batches(self) -> int:
+        """Transactions so far."""
+        return self._counter.batches
 
     async def __call__(self, token: str) -> None:
         """Authorize one call."""
-        await _allowed(self._authorizer, token)
+        await allowed(self.authorizer, token)
 
 
 class InTurns:
@@ -77,42 +84,49 @@ class InTurns:
 
     def __init__(self, store: Store, config: Config, *, name: str, connections: int) -> None:
         self.name = name
-        self.counter = Counter()
-        self._free = [_authorizer(store, config, self.counter, 1) for _ in range(connections)]
+        self._counter = Counter()
+        self._free = [_authorizer(store, config, self._counter, 1) for _ in range(connections)]
         # Fair, as pools of connections are; a queue would let those that just finished go first again.
         self._turn = asyncio.Semaphore(connections)
+
+    @property
+    def batches(self) -> int:
+        """Transactions so far."""
+        return self._counter.batches
 
     async def __call__(self, token: str) -> None:
         """Authorize one call, as soon as a connection is free."""
         async with self._turn:
             authorizer = self._free.pop()
             try:
-                await _allowed(authorizer, token)
+                await allowed(authorizer, token)
             finally:
                 self._free.append(authorizer)
 
 
-Variant = Direct | InTurns
-
-
-def batched(store: Store, config: Config, name: str = "batched") -> Variant:
+def batched(store: Store, config: Config, name: str = "batched", *, cache_bytes: int | None = None) -> Direct:
     """What `kavach.authorize` does."""
-    return Direct(store, config, name=name, most=_USUAL)
+    return Direct(store, config, name=name, cache_bytes=cache_bytes)
 
 
-def per_call(store: Store, config: Config, name: str = "per_call") -> Variant:
+def per_call(store: Store, config: Config, name: str = "per_call") -> Direct | InTurns:
     """One transaction per call. On SQLite they take turns in the one writer thread, on PostgreSQL there is a pool."""
     if store.dialect == "sqlite":
         return Direct(store, config, name=name, most=1)
     return InTurns(store, config, name=name, connections=_CONNECTIONS)
 
 
-def _authorizer(store: Store, config: Config, counter: Counter, most: int) -> Authorizer:
-    lanes = cast(Store, _Lanes(store, counter, most))
-    return Authorizer(Runtime(lanes, config), PermissionSets(PROJECT))
-
-
-async def _allowed(authorizer: Authorizer, token: str) -> None:
-    decision = await authorizer.authorize(token, action=ACTION, resource=RESOURCE)
+async def allowed(authorizer: Authorizer, token: str, *, cost: int | None = None) -> Decision:
+    """Authorize one call. Raises RuntimeError if it is denied."""
+    decision = await authorizer.authorize(token, action=ACTION, resource=RESOURCE, cost=cost)
     if not decision.allowed:
         raise RuntimeError(f"the bench expects to be allowed, and was told {decision.code}")
+    return decision
+
+
+def _authorizer(
+    store: Store, config: Config, counter: Counter, most: int, cache_bytes: int | None = None
+) -> Authorizer:
+    lanes = cast(Store, _Lanes(store, counter, most))
+    sets = PermissionSets(PROJECT) if cache_bytes is None else PermissionSets(PROJECT, cache_bytes=cache_bytes)
+    return Authorizer(Runtime(lanes, config), sets)

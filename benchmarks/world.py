@@ -11,8 +11,12 @@ from typing import Final, cast
 from kavach_core.capabilities.agents.queries import AgentRow
 from kavach_core.capabilities.audit import Record
 from kavach_core.capabilities.audit import queries as audit
+from kavach_core.capabilities.budgets import queries as budgets
+from kavach_core.capabilities.budgets.ledger import BudgetRow
+from kavach_core.capabilities.budgets.model import MOST, Action, Holder, Measure, Period, SetBy
 from kavach_core.capabilities.delegation.queries import DelegationRow
 from kavach_core.capabilities.permission_sets import PermissionSets
+from kavach_core.capabilities.project import queries as projects
 from kavach_core.primitives import tokens
 from kavach_core.primitives.clock import DAY, HOUR, NEVER
 from kavach_core.primitives.ids import IdSource
@@ -26,7 +30,6 @@ ACTION: Final = "read"
 RESOURCE: Final = "app:repos:1"
 
 _OWNERS: Final = 100
-_DISTINCT_SETS: Final = 16
 _AUDIT_CHUNK: Final = 10_000
 
 _ADD_OWNER: Final = "insert into kavach_owners (project_id, id, created_at) values ($1, $2, $3)"
@@ -49,9 +52,16 @@ class Shape:
     #: Delegations above the agents that act; the agents above count among the ten thousand.
     chain: int = 0
     permissions: int = 10
+    #: Sets that differ, shared among the agents.
+    distinct: int = 16
     agents: int = AGENTS
     #: With one, the time of last use is written every sixth minute; without, it may be with every call.
     ttl: int | None = 2 * HOUR
+    #: Whether the permission that is used has a rate, at every link.
+    rate: bool = False
+    #: What hangs on each agent that acts, and, if `levels`, on every owner and on the project as well.
+    budget: Measure | None = None
+    levels: bool = False
 
 
 @dataclass(slots=True)
@@ -84,26 +94,56 @@ async def fill_audit(store: Store, rows: int) -> None:
         await store.transact(audit.insert, PROJECT, chunk)
 
 
-def permission_set(count: int, variant: int = 0) -> PermissionSet:
-    """A set of so many permissions that allows the calls of the benches; variants differ in one line."""
-    names = [RESOURCE, f"variant:{variant}", *(f"app:thing{number}:*" for number in range(count - 2))]
-    return PermissionSet.of(Permission(resource=name, actions=[ACTION, "list"]) for name in names[:count])
+def permission_set(count: int, variant: int = 0, *, rate: bool = False) -> PermissionSet:
+    """A set of so many permissions that allows the calls of the benches; variants differ in one action."""
+    limits = {"maxCallsPerHour": MOST} if rate else None
+    used = Permission(resource=RESOURCE, actions=[ACTION, f"variant{variant}"], constraints=limits)
+    others = (Permission(resource=f"app:thing{number}:*", actions=[ACTION, "list"]) for number in range(count - 1))
+    return PermissionSet.of([used, *others])
 
 
 async def _settle(tx: Transaction, shape: Shape) -> list[str]:
-    sets = [permission_set(shape.permissions, variant) for variant in range(_DISTINCT_SETS)]
+    sets = [permission_set(shape.permissions, variant, rate=shape.rate) for variant in range(shape.distinct)]
     keeper = PermissionSets(PROJECT)
     for each in (*sets, PermissionSet.of(())):
         await keeper.keep(tx, each)
     rows = _Rows(tx.now)
     owners = [f"owner-{tx.new_id().hex()}" for _ in range(_OWNERS)]
     for number in range(shape.agents // (shape.chain + 1)):
-        _add_chain(rows, shape, owners[number % _OWNERS], sets[number % _DISTINCT_SETS])
+        _add_chain(rows, shape, owners[number % _OWNERS], sets[number % shape.distinct])
     await tx.execute_each(_ADD_OWNER, [(PROJECT, owner, tx.now) for owner in owners])
     await tx.execute_each(_ADD_AGENT, [(PROJECT, *row) for row in rows.agents])
     await tx.execute_each(_ADD_DELEGATION, [(PROJECT, *row) for row in rows.delegations])
     await tx.execute_each(_ADD_TOKEN, [(PROJECT, *pair) for pair in rows.hashes])
+    if shape.budget is not None:
+        holders = [Holder.agent(agent_id) for _, agent_id in rows.hashes]
+        if shape.levels:
+            await projects.make(tx, PROJECT)
+            holders += [Holder.project(), *map(Holder.owner, owners)]
+        await _hang(tx, shape.budget, holders)
     return rows.tokens
+
+
+async def _hang(tx: Transaction, measure: Measure, holders: Sequence[Holder]) -> None:
+    """Hang a budget on each of these in which there is enough for ever."""
+    for holder in holders:
+        row = BudgetRow(
+            holder=holder.raw,
+            id=tx.new_id(),
+            measure=measure.value,
+            per=Period.MONTH.value,
+            most=MOST,
+            action=Action.BLOCK.value,
+            set_by=SetBy.APP.value,
+            window_at=Period.MONTH.start(tx.now),
+            spent=0,
+            leases="",
+            told_at=None,
+            created_at=tx.now,
+            updated_at=tx.now,
+        )
+        await budgets.note(tx, PROJECT, holder, +1)
+        await budgets.insert(tx, PROJECT, row)
 
 
 def _add_chain(rows: _Rows, shape: Shape, owner: str, permissions: PermissionSet) -> None:
