@@ -9,13 +9,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import authorize, decide, guard, sign_in
+from benchmarks import authorize, claims, decide, guard, sign_in
 from benchmarks.report import Row
 
 Bench = Callable[[bool], Coroutine[Any, Any, Sequence[Row]]]
 
 BENCHES: Final[dict[str, Bench]] = {
     "authorize": authorize.run,
+    "claims": claims.run,
     "decide": decide.run,
     "guard": guard.run,
     "sign_in": sign_in.run,

@@ -87,6 +87,16 @@ class Calls:
     def name(self) -> str:
         return self.variant.name
 
+    async def call_each(self) -> None:
+        """Call once with each token."""
+        waiting = iter(self.tokens)
+
+        async def call() -> None:
+            for token in waiting:
+                await self.variant(token)
+
+        await asyncio.gather(*(call() for _ in range(USUAL)))
+
     async def hold(self, sample: Sample, seconds: float) -> None:
         beside = None if self.beside is None else asyncio.ensure_future(self.beside())
         await hold(sample, self.variant, self.tokens, concurrency=self.concurrency, seconds=seconds, read=self._read)
