@@ -9,16 +9,18 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import authorize, claims, decide, guard, sign_in
+from benchmarks import alone, authorize, claims, decide, guard, over_http, sign_in
 from benchmarks.report import Row
 
 Bench = Callable[[bool], Coroutine[Any, Any, Sequence[Row]]]
 
 BENCHES: Final[dict[str, Bench]] = {
+    "alone": alone.run,
     "authorize": authorize.run,
     "claims": claims.run,
     "decide": decide.run,
     "guard": guard.run,
+    "http": over_http.run,
     "sign_in": sign_in.run,
 }
 

@@ -51,7 +51,7 @@ class _Bench:
         self._backend = backend
         self._agents = agents
         self._calls = partial(Calls, backend=backend)
-        self._compare = partial(compare, "authorize", backend, plan)
+        self._compare = partial(compare, "authorize", plan)
         self._whole = plan.whole
 
     async def on_one_database(self, main: Opened) -> list[Row]:

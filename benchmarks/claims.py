@@ -71,7 +71,6 @@ async def measure(backend: Backend, plan: Plan, agents: int = _AGENTS) -> list[R
             for concurrency in (USUAL, 1):
                 rows += await compare(
                     "claims",
-                    backend,
                     plan,
                     [replace(each, concurrency=concurrency) for each in contenders if each.chain == chain],
                 )

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -34,6 +35,15 @@ class Backend:
     #: The first of those processes; None where the database lives in the process that uses it.
     pid: int | None = None
 
+
+async def _refuse(name: str) -> str:
+    raise RuntimeError(f"{name} is to be made, and there is no database")
+
+
+#: What stands in the rows of something that has none.
+NO_DATABASE: Final = Backend(
+    name="none", version="none", durability="nothing is written", create=_refuse, server_cpu=lambda: 0.0
+)
 
 #: Starts a backend and takes it down again.
 Start = Callable[[], AbstractAsyncContextManager[Backend]]

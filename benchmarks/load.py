@@ -42,6 +42,12 @@ class Sample:
         else:
             self.server_cpu += after.server_cpu - before.server_cpu
 
+    def take_in(self, other: Sample) -> None:
+        """Take in what was seen elsewhere."""
+        zero, seen = Reading(0.0, 0, 0.0, 0.0), (other.server_cpu, other.batches, other.client_cpu, other.seconds)
+        self.add(zero, Reading(*seen))
+        self.latencies += other.latencies
+
     @property
     def calls(self) -> int:
         """How many calls were answered."""

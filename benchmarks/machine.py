@@ -17,8 +17,13 @@ def client_cpu() -> float:
     return time.process_time()
 
 
+def process_cpu(pid: int) -> float | None:
+    """Seconds of CPU that the threads of a process have used so far; None where there is no /proc."""
+    return _cpu_of(pid) if (_PROC / str(pid) / "stat").exists() else None
+
+
 def tree_cpu(pid: int) -> float | None:
-    """Seconds of CPU that a process and its children have used so far; None where there is no /proc."""
+    """The same of a process and its children."""
     if not (_PROC / str(pid) / "stat").exists():
         return None
     return sum(_cpu_of(each) for each in (pid, *_children(pid)))

@@ -39,6 +39,8 @@ class Contender(Protocol):
     def chain(self) -> int: ...
     @property
     def size(self) -> int | None: ...
+    @property
+    def backend(self) -> Backend: ...
 
     async def hold(self, sample: Sample, seconds: float) -> None:
         """Keep it busy for so long, and add what was seen to the sample."""
@@ -110,7 +112,7 @@ class Calls:
         return Reading(server, self.variant.batches, client_cpu(), time.perf_counter())
 
 
-async def compare(bench: str, backend: Backend, plan: Plan, contenders: Sequence[Contender]) -> list[Row]:
+async def compare(bench: str, plan: Plan, contenders: Sequence[Contender]) -> list[Row]:
     """Measure contenders in turns; the first is what the others are measured by."""
     samples = [Sample() for _ in contenders]
     for contender in contenders:
@@ -121,13 +123,13 @@ async def compare(bench: str, backend: Backend, plan: Plan, contenders: Sequence
             await contender.hold(sample, plan.window * (2 if contender.concurrency == 1 else 1))
     rows: list[Row] = []
     for contender, sample in zip(contenders, samples, strict=True):
-        rows.append(row_of(bench, backend, contender, sample, rows[0] if rows else None))
+        rows.append(row_of(bench, contender, sample, rows[0] if rows else None))
     return rows
 
 
-def row_of(bench: str, backend: Backend, contender: Contender, sample: Sample, baseline: Row | None) -> Row:
+def row_of(bench: str, contender: Contender, sample: Sample, baseline: Row | None) -> Row:
     """What was seen of a contender, next to what it is measured by."""
-    ops = sample.calls / sample.seconds
+    backend, ops = contender.backend, sample.calls / sample.seconds
     cpu = sample.client_cpu / sample.calls * 1e6
     server = None if sample.server_cpu is None else sample.server_cpu / sample.calls * 1e6
     return Row(
