@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import alone, authorize, claims, decide, guard, over_http, sign_in
+from benchmarks import alone, authorize, claims, decide, guard, over_http, peers, sign_in
 from benchmarks.report import Row
 
 Bench = Callable[[bool], Coroutine[Any, Any, Sequence[Row]]]
@@ -21,6 +21,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "decide": decide.run,
     "guard": guard.run,
     "http": over_http.run,
+    "peers": peers.run,
     "sign_in": sign_in.run,
 }
 

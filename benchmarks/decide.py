@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import quantiles
 from typing import Final
@@ -16,13 +16,17 @@ from kavach_core.capabilities.delegation import AgentFacts, Edge, Facts
 from kavach_core.primitives.clock import NEVER
 from kavach_core.primitives.permissions import AccessRequest, PermissionSet
 
-_BATCH: Final = 64
+BATCH: Final = 64
 _NOW: Final = 1_800_000_000_000_000
 _EMPTY: Final = PermissionSet.of(())
 
 
+#: Decides once for every agent; returns the seconds of CPU that all of it took.
+Batch = Callable[[], float]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
+class Case:
     """What is asked. `resource` that nobody was granted makes it a denial."""
 
     name: str
@@ -31,10 +35,11 @@ class _Case:
     resource: str = RESOURCE
 
 
+USUAL: Final = Case(name="permissions_50", chain=3, permissions=50)
 _CASES: Final = (
-    *(_Case(name="permissions_50", chain=chain, permissions=50) for chain in (0, 1, 3, 10)),
-    *(_Case(name=f"permissions_{count}", chain=3, permissions=count) for count in (10, 1000)),
-    _Case(name="denied", chain=3, permissions=50, resource="nothing:here"),
+    *(replace(USUAL, chain=chain) for chain in (0, 1, 3, 10)),
+    *(Case(name=f"permissions_{count}", chain=3, permissions=count) for count in (10, 1000)),
+    Case(name="denied", chain=3, permissions=50, resource="nothing:here"),
 )
 
 
@@ -45,23 +50,38 @@ async def run(quick: bool) -> Sequence[Row]:
     """Measure every case, print the table and the target, return the rows."""
     rows = [_measure(case, seconds=0.5 if quick else 3.0) for case in _CASES]
     print_rows("decide, in memory", rows)
-    usual = next(row for row in rows if row.variant == "permissions_50" and row.chain == 3)
-    print_goals([Goal("chain of 3, 50 permissions: CPU in µs", usual.cpu_us, 20)])
+    print_goals([*goals_of(rows)])
     return rows
 
 
-def _measure(case: _Case, *, seconds: float) -> Row:
+def goals_of(rows: Sequence[Row]) -> Iterator[Goal]:
+    """The target."""
+    usual = next(row for row in rows if row.variant == USUAL.name and row.chain == USUAL.chain)
+    yield Goal("chain of 3, 50 permissions: CPU in µs", usual.cpu_us, 20)
+
+
+def _measure(case: Case, *, seconds: float) -> Row:
+    batch = batches_of(case)
+    batch()
+    took: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        took.append(batch())
+    return row_of("decide", case.name, took, chain=case.chain)
+
+
+def batches_of(case: Case) -> Batch:
+    """What decides a case for a batch of agents, each with a chain of its own."""
     permissions = permission_set(case.permissions)
     agents, edges, acting = _world(case.chain, permissions)
     sets = {permissions.digest: permissions, _EMPTY.digest: _EMPTY}
-    took: list[float] = []
-    _decide_batch(Facts(now=_NOW, agents=agents, edges=edges, credentials={}, sets=sets), acting, case.resource)
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+
+    def batch() -> float:
         # Facts of their own for each batch, as in the worker: they remember answers about life and paths.
         facts = Facts(now=_NOW, agents=agents, edges=edges, credentials={}, sets=sets)
-        took.append(_decide_batch(facts, acting, case.resource))
-    return _row(case, took)
+        return _decide_batch(facts, acting, case.resource)
+
+    return batch
 
 
 def _decide_batch(facts: Facts, acting: Sequence[bytes], resource: str) -> float:
@@ -75,21 +95,25 @@ def _decide_batch(facts: Facts, acting: Sequence[bytes], resource: str) -> float
     return time.thread_time() - start
 
 
-def _row(case: _Case, took: Sequence[float]) -> Row:
-    mean = sum(took) / len(took) / _BATCH
-    cuts = quantiles((batch / _BATCH for batch in took), n=100)
+def row_of(bench: str, variant: str, took: Sequence[float], *, chain: int, baseline: Row | None = None) -> Row:
+    """What batches took, as a row."""
+    mean = sum(took) / len(took) / BATCH
+    cuts = quantiles((batch / BATCH for batch in took), n=100)
     return Row(
-        bench="decide",
+        bench=bench,
         backend="memory",
-        variant=case.name,
+        variant=variant,
         concurrency=1,
-        chain=case.chain,
+        chain=chain,
         ops_per_s=1 / mean,
         p50_ms=cuts[49] * 1000,
         p99_ms=cuts[98] * 1000,
         cpu_us=mean * 1e6,
         server_cpu_us=0.0,
-        batch=_BATCH,
+        ratio=None if baseline is None else baseline.cpu_us / (mean * 1e6),
+        cpu_ratio=None if baseline is None else mean * 1e6 / baseline.cpu_us,
+        baseline=None if baseline is None else baseline.variant,
+        batch=BATCH,
         durability="nothing is written",
         database_version="none",
     )
@@ -100,7 +124,7 @@ def _world(chain: int, permissions: PermissionSet) -> tuple[dict[bytes, AgentFac
     agents: dict[bytes, AgentFacts] = {}
     edges: dict[bytes, Edge] = {}
     acting: list[bytes] = []
-    for number in range(_BATCH):
+    for number in range(BATCH):
         line = [_id(number, depth) for depth in range(chain + 1)]
         for depth, agent_id in enumerate(line):
             founding = agent_id if depth else None

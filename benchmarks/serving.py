@@ -6,18 +6,23 @@ import asyncio
 import importlib.util
 import json
 import sys
+import tempfile
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.databases import Backend
+from benchmarks.databases import NO_DATABASE, Backend, opened, postgres, sqlite
 from benchmarks.http_load import Order
 from benchmarks.load import Sample
+from benchmarks.report import say
 from benchmarks.turns import USUAL
+from benchmarks.world import Shape, settle
+from tests.postgres_server import PostgresUnavailable
 
+_AGENTS: Final = 2_000
 #: Bytes of one report, which holds the time of each request, and seconds until a process has ended.
 _LONGEST_REPORT: Final = 2**26
 _END_TIMEOUT: Final = 15
@@ -114,6 +119,70 @@ class Requests:
             database_pid=self.backend.pid,
         )
         sample.take_in(await self.generator.carry_out(order))
+
+
+@dataclass(frozen=True, slots=True)
+class Agents:
+    """A database with agents in it, and the file that their tokens are in."""
+
+    backend: Backend
+    url: str
+    tokens: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What servers and callers share."""
+
+    generator: LoadGenerator
+    agents: Sequence[Agents]
+    folder: Path
+
+    @classmethod
+    @asynccontextmanager
+    async def build(cls, agents: int = _AGENTS) -> AsyncGenerator[Site]:
+        """Start the databases and who calls."""
+        async with AsyncExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kavach-bench-")))
+            found: list[Agents] = []
+            for start in (sqlite, postgres):
+                try:
+                    backend = await stack.enter_async_context(start())
+                except PostgresUnavailable as error:
+                    say(f"[red]No PostgreSQL, so half of this bench is missing: {error}[/]")
+                else:
+                    say(f"{backend.version}: {backend.durability}")
+                    found.append(await _settle(backend, folder, agents))
+            yield cls(await stack.enter_async_context(LoadGenerator.start()), found, folder)
+
+    async def start(
+        self,
+        stack: AsyncExitStack,
+        app: str,
+        *,
+        name: str,
+        path: str,
+        framework: str = "fastapi",
+        kind: Stack = COMMON,
+        agents: Agents | None = None,
+    ) -> Requests:
+        """Serve an app until the stack is left. One that asks no database is called with the same tokens."""
+        database = "" if agents is None else agents.url
+        return Requests(
+            name=name,
+            served=await stack.enter_async_context(serve(app, framework=framework, database=database, stack=kind)),
+            path=path,
+            tokens=self.agents[0].tokens if agents is None else agents.tokens,
+            generator=self.generator,
+            backend=NO_DATABASE if agents is None else agents.backend,
+        )
+
+
+async def _settle(backend: Backend, folder: Path, agents: int) -> Agents:
+    async with opened(backend, "http") as place:
+        tokens = folder / f"{backend.name}.tokens"
+        tokens.write_text("\n".join(await settle(place.store, Shape(agents=agents))))
+        return Agents(backend, place.config.database, tokens)
 
 
 @asynccontextmanager
