@@ -1,24 +1,28 @@
-"""`python -m benchmarks NAME [--quick] [--json FILE]`: run one bench, print its table, write its rows."""
+"""`python -m benchmarks [NAME] [--quick] [--json FILE]`: run one bench or all, print tables and targets, write rows."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import alone, authorize, claims, decide, guard, over_http, peers, sign_in
-from benchmarks.report import Row
+from benchmarks import alone, authorize, claims, decide, guard, over_http, peers, sign_in, sizes
+from benchmarks.report import Row, say
 
 Bench = Callable[[bool], Coroutine[Any, Any, Sequence[Row]]]
 
 BENCHES: Final[dict[str, Bench]] = {
-    "alone": alone.run,
+    "decide": decide.run,
     "authorize": authorize.run,
     "claims": claims.run,
-    "decide": decide.run,
+    "alone": alone.run,
+    "sizes": sizes.run,
     "guard": guard.run,
     "http": over_http.run,
     "peers": peers.run,
@@ -29,13 +33,31 @@ BENCHES: Final[dict[str, Bench]] = {
 def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=sorted(BENCHES))
-    parser.add_argument("--quick", action="store_true", help="shorter windows and no large tables: within a minute")
+    parser.add_argument("name", nargs="?", choices=sorted(BENCHES), help="without it, all of them")
+    parser.add_argument("--quick", action="store_true", help="shorter windows and no large tables: a minute or so each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as one JSON array")
     chosen = parser.parse_args()
-    rows = asyncio.run(BENCHES[chosen.name](chosen.quick))
+    rows = _all(chosen.quick) if chosen.name is None else _one(chosen.name, chosen.quick)
     if chosen.json is not None:
-        chosen.json.write_text(json.dumps([row.to_json() for row in rows], indent=2) + "\n")
+        chosen.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-main()
+def _one(name: str, quick: bool) -> list[dict[str, object]]:
+    return [row.to_json() for row in asyncio.run(BENCHES[name](quick))]
+
+
+def _all(quick: bool) -> list[dict[str, object]]:
+    """Each in a process of its own, so that none inherits the memory and the threads of those before it."""
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in BENCHES:
+            say(f"[bold]python -m benchmarks {name}[/]")
+            written = Path(folder, f"{name}.json")
+            options = ["--quick"] if quick else []
+            subprocess.run([sys.executable, "-m", "benchmarks", name, *options, "--json", written], check=True)
+            rows += json.loads(written.read_text())
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -47,6 +48,11 @@ class Row:
         """Of client and server."""
         return self.cpu_us + (self.server_cpu_us or 0)
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Row:
+        """A row as it was written."""
+        return cls(**values)
+
     def to_json(self) -> dict[str, object]:
         """The row with its numbers rounded to what they are worth."""
         return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
@@ -88,12 +94,9 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
         "CPU x",
     ):
         table.add_column(name, justify="right")
-    group: tuple[object, ...] = ()
     for row in rows:
-        this = (row.backend, row.chain, row.concurrency, row.baseline or row.variant)
-        if group and this != group:
+        if row.ratio == 1.0:  # what others are measured by
             table.add_section()
-        group = this
         table.add_row(
             row.backend,
             row.variant,
