@@ -54,7 +54,7 @@ async def run(quick: bool) -> Sequence[Row]:
     rows: list[Row] = []
     async with sqlite() as backend:
         url = await backend.create("guard")
-        tokens = await _agents(url)
+        tokens = await agents_in(url)
         get_kavach = lazy_kavach(database=url)
         callers = await Callers.of(get_kavach, tokens)
         for framework in FRAMEWORKS:
@@ -197,10 +197,11 @@ async def _pass_on(request: Request, call_next: RequestResponseEndpoint) -> Resp
     return await call_next(request)
 
 
-async def _agents(url: str) -> Sequence[str]:
+async def agents_in(url: str, agents: int = _AGENTS) -> Sequence[str]:
+    """Fill a database; returns the tokens of those that act."""
     store = await open_store(url)
     try:
-        return await settle(store, Shape(agents=_AGENTS))
+        return await settle(store, Shape(agents=agents))
     finally:
         await store.close()
 
