@@ -8,25 +8,32 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from benchmarks import alone, authorize, claims, decide, guard, over_http, peers, sign_in, sizes
-from benchmarks.report import Row, say
+from benchmarks.authorize_goals import goals_of as authorize_goals_of
+from benchmarks.report import Goal, Row, say
 
-Bench = Callable[[bool], Coroutine[Any, Any, Sequence[Row]]]
 
-BENCHES: Final[dict[str, Bench]] = {
-    "decide": decide.run,
-    "authorize": authorize.run,
-    "claims": claims.run,
-    "alone": alone.run,
-    "sizes": sizes.run,
-    "guard": guard.run,
-    "http": over_http.run,
-    "peers": peers.run,
-    "sign_in": sign_in.run,
+class Bench(NamedTuple):
+    """What measures, in its quick form or whole; and what is to be reached by what was measured."""
+
+    run: Callable[[bool], Coroutine[Any, Any, Sequence[Row]]]
+    goals_of: Callable[[Sequence[Row]], Iterable[Goal]]
+
+
+BENCHES: Final = {
+    "decide": Bench(decide.run, decide.goals_of),
+    "authorize": Bench(authorize.run, authorize_goals_of),
+    "claims": Bench(claims.run, claims.goals_of),
+    "alone": Bench(alone.run, alone.goals_of),
+    "sizes": Bench(sizes.run, sizes.goals_of),
+    "guard": Bench(guard.run, guard.goals_of),
+    "http": Bench(over_http.run, over_http.goals_of),
+    "peers": Bench(peers.run, peers.goals_of),
+    "sign_in": Bench(sign_in.run, sign_in.goals_of),
 }
 
 
@@ -43,7 +50,7 @@ def main() -> None:
 
 
 def _one(name: str, quick: bool) -> list[dict[str, object]]:
-    return [row.to_json() for row in asyncio.run(BENCHES[name](quick))]
+    return [row.to_json() for row in asyncio.run(BENCHES[name].run(quick))]
 
 
 def _all(quick: bool) -> list[dict[str, object]]:

@@ -62,7 +62,7 @@ async def run(quick: bool) -> Sequence[Row]:
                 rows += await comparison.measure(_QUICK if quick else _FULL, backend)
         await get_kavach.close()
     print_rows("guard and require, requests within this process", rows)
-    print_goals([goal for framework in FRAMEWORKS for goal in _goals(framework.name, rows)])
+    print_goals([*goals_of(rows)])
     return rows
 
 
@@ -206,9 +206,12 @@ async def agents_in(url: str, agents: int = _AGENTS) -> Sequence[str]:
         await store.close()
 
 
-def _goals(framework: str, rows: Sequence[Row]) -> Iterator[Goal]:
-    cpu = {row.variant.removeprefix(f"{framework} "): row.cpu_us for row in rows}
-    added = cpu["guard"] - cpu["bare"]
-    yield Goal(f"{framework}: CPU in µs that the guard adds on an unprotected path", added, _GUARD_GOAL)
-    added = cpu["require"] - cpu["authorize by hand"]
-    yield Goal(f"{framework}: CPU in µs that require adds to authorize in the same route", added, _REQUIRE_GOAL)
+def goals_of(rows: Sequence[Row]) -> Iterator[Goal]:
+    """The targets for each framework."""
+    for framework in FRAMEWORKS:
+        name = framework.name
+        cpu = {row.variant.removeprefix(f"{name} "): row.cpu_us for row in rows if row.variant.startswith(f"{name} ")}
+        added = cpu["guard"] - cpu["bare"]
+        yield Goal(f"{name}: CPU in µs that the guard adds on an unprotected path", added, _GUARD_GOAL)
+        added = cpu["require"] - cpu["authorize by hand"]
+        yield Goal(f"{name}: CPU in µs that require adds to authorize in the same route", added, _REQUIRE_GOAL)

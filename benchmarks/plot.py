@@ -1,9 +1,7 @@
-"""`python -m benchmarks.plot ROWS.json FOLDER`: draw what a whole run measured. Needs the extra `bench`."""
+"""The plots of a whole run, for `benchmarks.publish`. Needs the extra `bench`."""
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -168,16 +166,7 @@ def _bars(
     place.set_title(title, fontsize=9)
 
 
-def main() -> None:
-    """Read the command line and draw."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.plot", description=__doc__)
-    parser.add_argument("rows", type=Path)
-    parser.add_argument("folder", type=Path)
-    chosen = parser.parse_args()
-    rows = [Row.from_json(values) for values in json.loads(chosen.rows.read_text())]
+def draw(rows: Sequence[Row], folder: Path) -> None:
+    """Write both figures into a folder."""
     for name, figure in (("performance-sizes", sizes_figure(rows)), ("performance-costs", costs_figure(rows))):
-        figure.savefig(chosen.folder / f"{name}.svg", metadata={"Date": None})
-
-
-if __name__ == "__main__":
-    main()
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})

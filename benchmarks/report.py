@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -42,6 +43,7 @@ class Row:
     durability: str
     database_version: str
     python: str = platform.python_version()
+    cores: int | None = os.cpu_count()
 
     @property
     def total_cpu_us(self) -> float:

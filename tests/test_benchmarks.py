@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import alone, authorize, claims, decide, guard, sizes
+from benchmarks import alone, authorize, claims, decide, guard, publish, sizes
 from benchmarks.__main__ import BENCHES
 from benchmarks.databases import NO_DATABASE, Backend, sqlite
 from benchmarks.guarded_apps import FRAMEWORKS
@@ -21,7 +21,6 @@ INSTANT = Plan(window=0.001, rounds=1)
 SMALL = sizes.Sizes(
     concurrencies=(2,), chains=(0, 1), permissions=(1, 10), audit_rows=(0, 10), agents=(1, 10), acting=4, distinct=3
 )
-PUBLISHED = Path(__file__).parents[1] / "docs" / "performance.json"
 
 Measure = Callable[[Backend], Awaitable[Sequence[Row]]]
 ON_SQLITE: dict[str, Measure] = {
@@ -70,6 +69,8 @@ def test_deciding_alone_can_be_measured() -> None:
     assert decide.batches_of(decide.USUAL)() > 0
 
 
-def test_the_published_rows_are_of_every_bench() -> None:
-    rows = [Row.from_json(values) for values in json.loads(PUBLISHED.read_text())]
+def test_the_published_figures_are_of_every_bench_and_those_of_the_rows() -> None:
+    rows = publish.read()
     assert {row.bench for row in rows} == {*BENCHES}
+    page = publish.PAGE.read_text(encoding="utf-8")
+    assert page == publish.up_to_date(page, rows), "run python -m benchmarks.publish"
