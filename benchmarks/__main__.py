@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -59,10 +60,12 @@ def _all(quick: bool) -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         for name in BENCHES:
             say(f"[bold]python -m benchmarks {name}[/]")
+            began = time.monotonic()
             written = Path(folder, f"{name}.json")
             options = ["--quick"] if quick else []
             subprocess.run([sys.executable, "-m", "benchmarks", name, *options, "--json", written], check=True)
             rows += json.loads(written.read_text())
+            say(f"{name} took {time.monotonic() - began:.0f} s")
     return rows
 
 

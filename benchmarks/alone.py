@@ -34,6 +34,11 @@ _QUICK, _FULL = 8.0, 30.0
 
 _BARE: Final = "bare commit"
 _TABLE: Final = "create table bare (id blob primary key, body blob not null) strict"
+_FILL: Final = """
+insert into bare (id, body)
+with recursive pages (number) as (select 1 union all select number + 1 from pages where number < 10000)
+select randomblob(16), zeroblob(4000) from pages
+"""
 _INSERT: Final = "insert into bare (id, body) values ($1, $2)"
 
 
@@ -48,19 +53,18 @@ async def run(quick: bool) -> Sequence[Row]:
 
 async def measure(backend: Backend, seconds: float, agents: int = AGENTS) -> list[Row]:
     """Measure one database and print its table."""
-    async with opened(backend, "decisions") as decisions, opened(backend, "bare") as bare:
-        acting = {chain: await settle(decisions.store, Shape(chain=chain, agents=agents)) for chain in _CHAINS}
-        variant = batched(decisions.store, decisions.config, "authorize")
-        row = bytes(await _audit_row_size(decisions, variant, acting[0][0]))
-        await bare.store.transact(_make_table)
-        async with _inline_connection(backend) as connection:
-            variants: tuple[tuple[Variant, int], ...] = (
-                (Plain(_BARE, lambda _: bare.store.transact(_insert, row)), 0),
-                (Plain("bare commit, inline", partial(_insert_inline, connection, row)), 0),
-                *((variant, chain) for chain in acting),
-            )
-            contenders = [Calls(each, acting[chain], backend, concurrency=1, chain=chain) for each, chain in variants]
-            rows = await _take_turns(contenders, seconds)
+    async with opened(backend, "decisions") as place, _inline_connection(backend) as connection:
+        acting = {chain: await settle(place.store, Shape(chain=chain, agents=agents)) for chain in _CHAINS}
+        await place.store.transact(_prepare)
+        variant = batched(place.store, place.config, "authorize")
+        row = bytes(await _audit_row_size(place, variant, acting[0][0]))
+        variants: tuple[tuple[Variant, int], ...] = (
+            (Plain(_BARE, lambda _: place.store.transact(_insert, row)), 0),
+            (Plain("bare commit, inline", partial(_insert_inline, connection, row)), 0),
+            *((variant, chain) for chain in acting),
+        )
+        contenders = [Calls(each, acting[chain], backend, concurrency=1, chain=chain) for each, chain in variants]
+        rows = await _take_turns(contenders, seconds)
     print_rows(f"alone on {backend.version}, and a row of {len(row)} bytes", rows)
     return rows
 
@@ -107,8 +111,10 @@ async def _ask_size(tx: Transaction, sql: str) -> int:
     return row[0]
 
 
-async def _make_table(tx: Transaction) -> None:
+async def _prepare(tx: Transaction) -> None:
+    """Make the table, and the log as long as it gets: to write over what is there is cheaper than to append."""
     await tx.execute(_TABLE)
+    await tx.execute(_FILL)
 
 
 async def _insert(tx: Transaction, row: bytes) -> None:
@@ -119,7 +125,7 @@ async def _insert(tx: Transaction, row: bytes) -> None:
 async def _inline_connection(backend: Backend) -> AsyncGenerator[sqlite3.Connection]:
     """A connection with the settings of the store's own, to a file of its own, used in the thread of the event loop."""
     async with opened(backend, "inline") as inline:
-        await inline.store.transact(_make_table)
+        await inline.store.transact(_prepare)
     path = inline.config.database.removeprefix("sqlite:///")
     link = Link(path, busy_timeout=_BUSY_TIMEOUT, read_only=False)
     try:
