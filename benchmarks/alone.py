@@ -28,6 +28,8 @@ _CHAINS: Final = (0, 3)
 #: The p50 of a decision by that of a bare commit.
 _TIMES: Final = 1.6
 _BUSY_TIMEOUT: Final = 5.0
+#: More than the log holds before it begins anew.
+_PAGES: Final = 10_000
 
 #: Seconds.
 _QUICK, _FULL = 8.0, 30.0
@@ -36,7 +38,7 @@ _BARE: Final = "bare commit"
 _TABLE: Final = "create table bare (id blob primary key, body blob not null) strict"
 _FILL: Final = """
 insert into bare (id, body)
-with recursive pages (number) as (select 1 union all select number + 1 from pages where number < 10000)
+with recursive pages (number) as (select 1 union all select number + 1 from pages where number < $1)
 select randomblob(16), zeroblob(4000) from pages
 """
 _INSERT: Final = "insert into bare (id, body) values ($1, $2)"
@@ -51,11 +53,11 @@ async def run(quick: bool) -> Sequence[Row]:
     return rows
 
 
-async def measure(backend: Backend, seconds: float, agents: int = AGENTS) -> list[Row]:
+async def measure(backend: Backend, seconds: float, agents: int = AGENTS, pages: int = _PAGES) -> list[Row]:
     """Measure one database and print its table."""
-    async with opened(backend, "decisions") as place, _inline_connection(backend) as connection:
+    async with opened(backend, "decisions") as place, _inline_connection(backend, pages) as connection:
         acting = {chain: await settle(place.store, Shape(chain=chain, agents=agents)) for chain in _CHAINS}
-        await place.store.transact(_prepare)
+        await place.store.transact(_prepare, pages)
         variant = batched(place.store, place.config, "authorize")
         row = bytes(await _audit_row_size(place, variant, acting[0][0]))
         variants: tuple[tuple[Variant, int], ...] = (
@@ -111,10 +113,10 @@ async def _ask_size(tx: Transaction, sql: str) -> int:
     return row[0]
 
 
-async def _prepare(tx: Transaction) -> None:
+async def _prepare(tx: Transaction, pages: int) -> None:
     """Make the table, and the log as long as it gets: to write over what is there is cheaper than to append."""
     await tx.execute(_TABLE)
-    await tx.execute(_FILL)
+    await tx.execute(_FILL, pages)
 
 
 async def _insert(tx: Transaction, row: bytes) -> None:
@@ -122,10 +124,10 @@ async def _insert(tx: Transaction, row: bytes) -> None:
 
 
 @asynccontextmanager
-async def _inline_connection(backend: Backend) -> AsyncGenerator[sqlite3.Connection]:
+async def _inline_connection(backend: Backend, pages: int) -> AsyncGenerator[sqlite3.Connection]:
     """A connection with the settings of the store's own, to a file of its own, used in the thread of the event loop."""
     async with opened(backend, "inline") as inline:
-        await inline.store.transact(_prepare)
+        await inline.store.transact(_prepare, pages)
     path = inline.config.database.removeprefix("sqlite:///")
     link = Link(path, busy_timeout=_BUSY_TIMEOUT, read_only=False)
     try:

@@ -12,7 +12,7 @@ from benchmarks.databases import Backend, Opened, on_both, opened
 from benchmarks.report import Row, print_goals, print_rows
 from benchmarks.turns import Calls, Plan, compare
 from benchmarks.variants import Direct, batched, per_call
-from benchmarks.world import AGENTS, Shape, analyse, fill_audit, settle
+from benchmarks.world import AGENTS, Shape, analyse, fill_audit, other_resources, settle
 from kavach_core.capabilities.audit import Audit
 from kavach_core.kavach import Kavach
 from kavach_core.runtime import Runtime
@@ -62,7 +62,9 @@ class _Bench:
         rows: list[Row] = []
         for chain, acting in tokens.items():
             rows += await self._batching(main, acting, chain)
-        rows += await self._permissions(main, tokens[0])
+        for chain, acting in tokens.items():
+            rows += await self._resources(main, acting, chain)
+        rows += await self._permissions(main)
         rows += await self._export(main, tokens[0])
         if self._whole:
             rows += await self._use(main)
@@ -78,6 +80,15 @@ class _Bench:
             )
         return rows
 
+    async def _resources(self, main: Opened, tokens: Sequence[str], chain: int) -> list[Row]:
+        """One resource, as a route asks for it, against another with every call."""
+        others = other_resources(Shape().permissions)
+        pair = (
+            batched(main.store, main.config, "one_resource"),
+            batched(main.store, main.config, "other_resources", resources=others),
+        )
+        return await self._compare([self._calls(each, tokens, chain=chain) for each in pair])
+
     async def _use(self, main: Opened) -> list[Row]:
         """The same where nearly every call writes the time of last use of four agents."""
         tokens = await self._settle(main, Shape(chain=3, ttl=None))
@@ -87,15 +98,14 @@ class _Bench:
         )
         return await self._compare([self._calls(each, tokens, chain=3) for each in pair])
 
-    async def _permissions(self, main: Opened, few: Sequence[str]) -> list[Row]:
-        """A thousand permissions against ten."""
-        many = await self._settle(main, Shape(permissions=1000))
-        return await self._compare(
-            [
-                self._calls(batched(main.store, main.config, "permissions_10"), few),
-                self._calls(batched(main.store, main.config, "permissions_1000"), many),
-            ]
-        )
+    async def _permissions(self, main: Opened) -> list[Row]:
+        """A thousand permissions against ten; calls ask for all of them, so that no answer is remembered."""
+        contenders: list[Calls] = []
+        for size in (10, 1000):
+            tokens = await self._settle(main, Shape(permissions=size))
+            variant = batched(main.store, main.config, f"permissions_{size}", resources=other_resources(size))
+            contenders.append(self._calls(variant, tokens))
+        return await self._compare(contenders)
 
     async def _export(self, main: Opened, tokens: Sequence[str]) -> list[Row]:
         """While the whole audit is exported in this process, against quiet."""

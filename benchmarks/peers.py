@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Final
 
-from benchmarks.decide import BATCH, USUAL, Batch, batches_of, row_of
+from benchmarks.decide import BATCH, USUAL, VARIED, Batch, batches_of, row_of
 from benchmarks.report import Goal, Row, print_goals, print_rows, say
 from benchmarks.serving import Agents, Site
 from benchmarks.turns import Plan, compare
@@ -78,7 +78,11 @@ async def _fill(agents: Agents, site: Site) -> Agents:
 
 def in_memory(batches: int) -> list[Row]:
     """Decide for as many agents as there are in a batch, engine after engine, over and over."""
-    engines: dict[str, Batch] = {"kavach decide": batches_of(USUAL), **_peers()}
+    engines: dict[str, Batch] = {
+        "kavach decide, resources vary": batches_of(VARIED),
+        "kavach decide": batches_of(USUAL),
+        **_peers(),
+    }
     took: dict[str, list[float]] = {name: [] for name in engines}
     for batch in engines.values():
         batch()
@@ -87,7 +91,7 @@ def in_memory(batches: int) -> list[Row]:
             took[name].append(batch())
     rows: list[Row] = []
     for name, times in took.items():
-        chain = USUAL.chain if not rows else 0  # flattened in the others
+        chain = USUAL.chain if name.startswith("kavach") else 0  # flattened in the others
         rows.append(row_of("peers", name, times, chain=chain, baseline=rows[0] if rows else None))
     return rows
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.databases import Backend, Opened, on_both, opened
 from benchmarks.report import Goal, Row, print_goals, print_rows
 from benchmarks.turns import USUAL, Calls, Plan, compare
 from benchmarks.variants import batched
-from benchmarks.world import Shape, analyse, fill_audit, settle
+from benchmarks.world import Shape, analyse, fill_audit, other_resources, settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,10 @@ class _Bench:
         return [[await self._calls(place, "chain", shape, size=shape.chain) for shape in shapes]]
 
     async def permissions(self, stack: AsyncExitStack) -> list[list[Calls]]:
-        """More for each agent; with few sets, which the cache holds, and with many for a cache that holds none."""
+        """More for each agent; with few sets, which the cache holds, and with many for a cache that holds none.
+
+        Calls ask for all of them in turn, so that no answer is remembered.
+        """
         place = await self._open(stack, "permissions")
         sweeps: list[list[Calls]] = []
         for name, distinct, cache_bytes in (
@@ -123,7 +126,12 @@ class _Bench:
                 Shape(permissions=each, distinct=distinct, agents=self._acting()) for each in self._sizes.permissions
             ]
             calls = partial(self._calls, place, name, cache_bytes=cache_bytes)
-            sweeps.append([await calls(shape, size=shape.permissions) for shape in shapes])
+            sweeps.append(
+                [
+                    await calls(shape, size=shape.permissions, resources=other_resources(shape.permissions))
+                    for shape in shapes
+                ]
+            )
         return sweeps
 
     async def agents(self, stack: AsyncExitStack) -> list[list[Calls]]:
@@ -154,11 +162,9 @@ class _Bench:
     async def _open(self, stack: AsyncExitStack, name: str) -> Opened:
         return await stack.enter_async_context(opened(self._backend, name))
 
-    async def _calls(
-        self, place: Opened, name: str, shape: Shape, *, size: int | None = None, cache_bytes: int | None = None
-    ) -> Calls:
+    async def _calls(self, place: Opened, name: str, shape: Shape, *, size: int | None = None, **more: Any) -> Calls:
         tokens = await settle(place.store, shape)
         if self._backend.name == "postgres":
             await analyse(place.store)
-        variant = batched(place.store, place.config, name, cache_bytes=cache_bytes)
+        variant = batched(place.store, place.config, name, **more)
         return Calls(variant, tokens, self._backend, concurrency=USUAL, chain=shape.chain, size=size)

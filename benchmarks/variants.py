@@ -7,7 +7,8 @@ that on PostgreSQL there are sixteen such lanes, so as many connections, to take
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any, Final, cast
 
 from benchmarks.world import ACTION, PROJECT, RESOURCE
@@ -20,6 +21,7 @@ from kavach_core.store.store import A, BatchWorker, Lane, Q
 
 _CONNECTIONS: Final = 16
 _USUAL: Final = 256
+_ALWAYS_THE_SAME: Final = repeat(RESOURCE)
 
 
 class Counted(BatchWorker[Q, A]):
@@ -63,9 +65,17 @@ class Direct:
     """One authorizer, whose batches hold at most so many calls."""
 
     def __init__(
-        self, store: Store, config: Config, *, name: str, most: int = _USUAL, cache_bytes: int | None = None
+        self,
+        store: Store,
+        config: Config,
+        *,
+        name: str,
+        most: int = _USUAL,
+        cache_bytes: int | None = None,
+        resources: Iterator[str] = _ALWAYS_THE_SAME,
     ) -> None:
         self.name = name
+        self._resources = resources
         self._counter = Counter()
         self.authorizer = _authorizer(store, config, self._counter, most, cache_bytes)
 
@@ -76,7 +86,7 @@ class Direct:
 
     async def __call__(self, token: str) -> None:
         """Authorize one call."""
-        await allowed(self.authorizer, token)
+        await allowed(self.authorizer, token, resource=next(self._resources))
 
 
 class InTurns:
@@ -104,9 +114,9 @@ class InTurns:
                 self._free.append(authorizer)
 
 
-def batched(store: Store, config: Config, name: str = "batched", *, cache_bytes: int | None = None) -> Direct:
+def batched(store: Store, config: Config, name: str = "batched", **more: Any) -> Direct:
     """What `kavach.authorize` does."""
-    return Direct(store, config, name=name, cache_bytes=cache_bytes)
+    return Direct(store, config, name=name, **more)
 
 
 def per_call(store: Store, config: Config, name: str = "per_call") -> Direct | InTurns:
@@ -116,9 +126,9 @@ def per_call(store: Store, config: Config, name: str = "per_call") -> Direct | I
     return InTurns(store, config, name=name, connections=_CONNECTIONS)
 
 
-async def allowed(authorizer: Authorizer, token: str, *, cost: int | None = None) -> Decision:
+async def allowed(authorizer: Authorizer, token: str, *, resource: str = RESOURCE, cost: int | None = None) -> Decision:
     """Authorize one call. Raises RuntimeError if it is denied."""
-    decision = await authorizer.authorize(token, action=ACTION, resource=RESOURCE, cost=cost)
+    decision = await authorizer.authorize(token, action=ACTION, resource=resource, cost=cost)
     if not decision.allowed:
         raise RuntimeError(f"the bench expects to be allowed, and was told {decision.code}")
     return decision

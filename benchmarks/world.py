@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice, repeat
 from typing import Final, cast
 
 from kavach_core.capabilities.agents.queries import AgentRow
@@ -94,12 +94,19 @@ async def fill_audit(store: Store, rows: int) -> None:
         await store.transact(audit.insert, PROJECT, chunk)
 
 
-def permission_set(count: int, variant: int = 0, *, rate: bool = False) -> PermissionSet:
+def permission_set(size: int, variant: int = 0, *, rate: bool = False) -> PermissionSet:
     """A set of so many permissions that allows the calls of the benches; variants differ in one action."""
     limits = {"maxCallsPerHour": MOST} if rate else None
     used = Permission(resource=RESOURCE, actions=[ACTION, f"variant{variant}"], constraints=limits)
-    others = (Permission(resource=f"app:thing{number}:*", actions=[ACTION, "list"]) for number in range(count - 1))
+    others = (Permission(resource=f"app:thing{number}:*", actions=[ACTION, "list"]) for number in range(size - 1))
     return PermissionSet.of([used, *others])
+
+
+def other_resources(permissions: int) -> Iterator[str]:
+    """Resources that such a set allows, by each of its other permissions in turn, and none of them twice."""
+    if permissions == 1:
+        return repeat(RESOURCE)
+    return (f"app:thing{number % (permissions - 1)}:{number}" for number in count())
 
 
 async def _settle(tx: Transaction, shape: Shape) -> list[str]:

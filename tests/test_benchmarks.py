@@ -24,7 +24,7 @@ SMALL = sizes.Sizes(
 
 Measure = Callable[[Backend], Awaitable[Sequence[Row]]]
 ON_SQLITE: dict[str, Measure] = {
-    "alone": lambda backend: alone.measure(backend, 0.02, agents=8),
+    "alone": lambda backend: alone.measure(backend, 0.02, agents=8, pages=8),
     "authorize": lambda backend: authorize.measure(backend, INSTANT, agents=8),
     "claims": lambda backend: claims.measure(backend, INSTANT, agents=4),
     "sizes": lambda backend: sizes.measure(backend, INSTANT, SMALL),
