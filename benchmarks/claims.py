@@ -24,7 +24,7 @@ _AGENTS: Final = 2_000
 _ADDED, _TOGETHER, _ALONE, _ALONE_WITH_CLAIMS = 35, 150, 900, 1400
 
 _QUICK: Final = Plan(window=0.15, rounds=3)
-_FULL: Final = Plan(window=0.5, rounds=8)
+_FULL: Final = Plan(window=0.5, rounds=6)
 
 _NO_CLAIM: Final = "no claim"
 _SETTLED: Final = "a cost, settled"
