@@ -10,7 +10,8 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, view_of
+from kavach_adapters._asgi import ASGIApp, Message, Receive, Scope, Send, own_state, view_of
+from kavach_adapters._interrupt import Interrupted, Interruptible
 from kavach_adapters._watch import Close, Watch
 from kavach_core.api.edge import Edge
 from kavach_core.errors import ConfigurationError
@@ -84,31 +85,22 @@ class Listening:
     def __init__(self, receive: Receive, gone: Message) -> None:
         self._receive = receive
         self._gone = gone
-        self._waiting: asyncio.Timeout | None = None
+        self._waiting = Interruptible()
         self._is_interrupted = False
 
     async def __call__(self) -> Message:
         """Give the next message, or once interrupted the one that says that there will be no more."""
         if self._is_interrupted:
             return dict(self._gone)
-        waiting = self._waiting = asyncio.timeout(None)
         try:
-            async with waiting:
-                return await self._receive()
-        except TimeoutError:
-            if not waiting.expired():
-                raise
+            return await self._waiting.wait(self._receive())
+        except Interrupted:
             return dict(self._gone)
-        finally:
-            self._waiting = None
 
     def interrupt(self) -> bool:
         """Say from now on that the client is gone. Returns whether somebody was waiting to hear it."""
         self._is_interrupted = True
-        if self._waiting is None:
-            return False
-        self._waiting.reschedule(asyncio.get_running_loop().time())
-        return True
+        return self._waiting.interrupt()
 
 
 class ConnectionEnded(OSError):
@@ -125,22 +117,25 @@ class _Connection:
         self._send = send
         self._is_socket = scope["type"] == "websocket"
         self._receive = Listening(receive, _SOCKET_GONE if self._is_socket else _CLIENT_GONE)
-        # Its state is its own before the app sees it: whoever copies the scope on the way shares it then.
-        self._view = view_of(scope)
+        # Its own before the app sees it: whoever copies the scope on the way shares it then.
+        self._state = own_state(scope)
         self._watch: Watch | None = None
-        self._running = asyncio.timeout(None)
+        #: What the app began its answer with.
+        self._start: Message = {}
+        self._running = Interruptible()
+        self._grace: asyncio.TimerHandle | None = None
         self._is_done = False
         self._is_ended = False
 
     async def run(self, app: ASGIApp) -> None:
         """Run the app, until it or its connection ends."""
         try:
-            async with self._running:
-                await app(self._scope, self._receive, self.send)
-        except TimeoutError:
-            if not self._running.expired():
-                raise
+            await self._running.wait(app(self._scope, self._receive, self.send))
+        except Interrupted:
+            pass
         finally:
+            if self._grace is not None:
+                self._grace.cancel()
             if self._watch is not None:
                 if not self._is_ended:
                     self._watch.cancel()
@@ -155,16 +150,23 @@ class _Connection:
             if self._is_socket and kind != "websocket.close":
                 raise ConnectionEnded("The credential this socket was opened with no longer holds.")
             return
-        if kind == "websocket.close" or (kind == "http.response.body" and not message.get("more_body", False)):
+        if kind == "http.response.start":
+            self._start = message
+        elif kind == "websocket.close" or (kind == "http.response.body" and not message.get("more_body", False)):
             self._done()
         elif kind in ("http.response.body", "websocket.accept", "websocket.send"):
-            self._watch_on()
+            self._watch_on(message)
         await self._send(message)
 
-    def _watch_on(self) -> None:
-        if self._watch is None and self._edge.knows_somebody(self._view):
-            self._watch = Watch(self._edge, self._view, self._every, self._end)
+    def _watch_on(self, message: Message) -> None:
+        if self._watch is None and self._edge.knows_somebody(self._state) and not self._is_whole(message):
+            self._watch = Watch(self._edge, view_of(self._scope), self._every, self._end)
             self._watch.start()
+
+    def _is_whole(self, message: Message) -> bool:
+        """Whether a part of a body is all of it: Quart says only after the last one that there are no more."""
+        length = str(len(message.get("body", b""))).encode()
+        return any(name == b"content-length" and value == length for name, value in self._start.get("headers", ()))
 
     def _done(self) -> None:
         self._is_done = True
@@ -182,5 +184,5 @@ class _Connection:
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         else:
             # An app that listens stops when it hears that nobody is there. One that does not is cancelled.
-            now = asyncio.get_running_loop().time()
-            self._running.reschedule(now + _GRACE if was_listening else now)
+            grace = _GRACE if was_listening else 0
+            self._grace = asyncio.get_running_loop().call_later(grace, self._running.interrupt)

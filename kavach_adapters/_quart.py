@@ -25,8 +25,9 @@ Connection = Request | Websocket
 
 
 def current() -> Connection:
-    """The request or socket that is being served."""
-    return websocket if has_websocket_context() else request
+    """The request or socket that is being served, and not what stands for it: each look at that would ask anew."""
+    standing_for: Any = websocket if has_websocket_context() else request
+    return cast(Connection, standing_for._get_current_object())
 
 
 def connection_view(connection: Connection, read: BodyReader | None = None) -> View:

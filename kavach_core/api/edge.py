@@ -70,9 +70,9 @@ class Edge:
         """
         return await self._identifier.identify(view)
 
-    def knows_somebody(self, view: View) -> bool:
-        """Whether this mount, or another one on the way of this request, has told who is behind it."""
-        return knows_somebody(view.state)
+    def knows_somebody(self, state: Mapping[str, object]) -> bool:
+        """Whether this mount, or another one on the way of the request with this state, has told who is behind it."""
+        return knows_somebody(state)
 
     async def check_still(self, view: View) -> None:
         """Ask anew who is behind a connection that stays open, of every mount that has told.

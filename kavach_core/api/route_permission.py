@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from kavach_core.errors import InvalidInput
 from kavach_core.primitives.permissions import AccessRequest
 
 
+@lru_cache(maxsize=1024)
 def split_permission(permission: str) -> tuple[str, str]:
     """The action and resource of `"action:resource"`. Raises `InvalidInput`."""
     action, _, resource = permission.partition(":")
