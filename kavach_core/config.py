@@ -18,6 +18,7 @@ from kavach_core.primitives.duration import Duration
 from kavach_core.primitives.hosts import ascii_host
 from kavach_core.primitives.paths import is_safe_next
 from kavach_core.primitives.permissions import PermissionLike
+from kavach_core.primitives.text import is_clean
 
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 DEEPEST: Final = 16
@@ -81,6 +82,8 @@ class Config:
     #: How long after a decision its cost can be settled, in microseconds, and what becomes of it otherwise.
     settle_within: int
     unsettled: Unsettled
+    #: What a cost is counted in, as people are told it: `cents`.
+    cost_unit: str
     #: How long an approval waits for an answer, and then for its use, in microseconds.
     approval_lifetime: int
     #: Decisions that may wait for the database, and other transactions; the next one is turned away at once.
@@ -171,6 +174,7 @@ class Settings(TypedDict, total=False):
     owner_permissions: OwnerPermissions | None
     settle_within: Duration
     unsettled: Unsettled
+    cost_unit: str
     approval_lifetime: Duration
     max_waiting: int
     answer_within: Duration
@@ -223,6 +227,7 @@ def load_config(**settings: Unpack[Settings]) -> Config:
         owner_permissions=settings.get("owner_permissions"),
         settle_within=duration.to_micros(settings.get("settle_within", "15m"), field="settle_within"),
         unsettled=settings.get("unsettled", "keep"),
+        cost_unit=settings.get("cost_unit", "units"),
         approval_lifetime=duration.to_micros(settings.get("approval_lifetime", "1h"), field="approval_lifetime"),
         max_waiting=settings.get("max_waiting", 10_000),
         answer_within=duration.to_micros(settings.get("answer_within", "10s"), field="answer_within"),
@@ -256,7 +261,7 @@ _LISTS: Final = ("trusted_proxies", "allowed_origins", "app_origins", "redact")
 #: What other settings are; the text "false" would be taken for true.
 _KINDS: Final = (
     ("True or False", bool, ("skip_migrations", "pgbouncer", "sign_up", "passwords", "verify_email")),
-    ("a text", str, ("project", "rp_name")),
+    ("a text", str, ("project", "rp_name", "cost_unit")),
     ("a text", str | None, ("database", "base_url", "rp_id", "theme")),
     ("a whole number", int, ("max_agents_per_owner", "max_delegation_depth")),
     ("a whole number", int, ("attempts_per_account", "attempts_per_address")),
@@ -294,6 +299,8 @@ def _check(config: Config) -> None:
     _require(refused is None or refused > 0, "refused_per_minute is positive or None.")
     _require(config.unsettled in {"keep", "release"}, "unsettled is keep or release.")
     _require(config.max_waiting > 0, "max_waiting is positive.")
+    unit = config.cost_unit
+    _require(bool(unit.strip()) and len(unit) <= 32 and is_clean(unit), "cost_unit has 1 to 32 readable characters.")
     asks = config.owner_permissions
     _require(asks is None or callable(asks), "owner_permissions is an async function of an owner id.")
     readable = project.isascii() and project.isprintable()

@@ -8,10 +8,12 @@ from kavach_core.api.entitled import owner_filter, require_agent
 from kavach_core.api.models import Number, Out, Query, write_time
 from kavach_core.api.operation import Call, Caller, Operation
 from kavach_core.capabilities.approvals import Approval
+from kavach_core.capabilities.authorize.redaction import find_redacted
 from kavach_core.capabilities.keys import Scope
 from kavach_core.errors import InvalidInput, NotFound
 from kavach_core.primitives.page import Page
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity
+from kavach_core.primitives.text import canonical_json
 
 _ANSWERING = frozenset({Caller.HUMAN, Caller.SERVICE})
 _LOOKING = frozenset({Caller.HUMAN, Caller.AGENT, Caller.SERVICE})
@@ -36,14 +38,21 @@ class WaitQuery(Query):
 
 
 class ApprovalOut(Out):
-    """An approval as it stands. What it shows of the call is what the server recorded."""
+    """An approval as it stands. What it shows of the call is what the server recorded.
+
+    `argumentsJson` says the same as `arguments`, for pages: JavaScript rounds whole numbers beyond 2^53. `redacted` has
+    JSON pointers into it, to the values that were secrets and are hidden.
+    """
 
     id: str
     agent_id: str
+    agent_name: str
     owner_id: str
     action: str
     resource: str
     arguments: dict[str, Any] | None
+    arguments_json: str | None
+    redacted: list[str]
     arguments_hash: str | None
     status: str
     created_at: str
@@ -53,15 +62,19 @@ class ApprovalOut(Out):
     audit_id: str | None
 
     @classmethod
-    def of(cls, approval: Approval) -> ApprovalOut:
-        """The wire form of an approval."""
+    def of(cls, approval: Approval, secrets: tuple[str, ...]) -> ApprovalOut:
+        """The wire form of an approval; `secrets` are ends of the names whose values are hidden."""
+        arguments = approval.arguments
         return cls(
             id=approval.id,
             agent_id=approval.agent_id,
+            agent_name=approval.agent_name,
             owner_id=approval.owner_id,
             action=approval.action,
             resource=approval.resource,
-            arguments=approval.arguments,
+            arguments=arguments,
+            arguments_json=None if arguments is None else canonical_json(arguments),
+            redacted=list(find_redacted(arguments, secrets)),
             arguments_hash=approval.arguments_hash,
             status=approval.status.value,
             created_at=write_time(approval.created_at) or "",
@@ -83,7 +96,7 @@ async def _list(call: Call) -> Page[ApprovalOut]:
         limit=query.limit,
         offset=query.offset,
     )
-    return Page([ApprovalOut.of(approval) for approval in page], page.total)
+    return Page([_shown(call, approval) for approval in page], page.total)
 
 
 async def _get(call: Call) -> ApprovalOut:
@@ -93,17 +106,17 @@ async def _get(call: Call) -> ApprovalOut:
     approval = await _require(call)
     if wait:
         approval = await call.kavach.approvals.wait(approval.id, timeout=wait)
-    return ApprovalOut.of(approval)
+    return _shown(call, approval)
 
 
 async def _approve(call: Call) -> ApprovalOut:
     approval = await _require(call)
-    return ApprovalOut.of(await call.kavach.approvals.approve(approval.id, by=_who(call)))
+    return _shown(call, await call.kavach.approvals.approve(approval.id, by=_who(call)))
 
 
 async def _deny(call: Call) -> ApprovalOut:
     approval = await _require(call)
-    return ApprovalOut.of(await call.kavach.approvals.deny(approval.id, by=_who(call)))
+    return _shown(call, await call.kavach.approvals.deny(approval.id, by=_who(call)))
 
 
 async def _require(call: Call) -> Approval:
@@ -119,6 +132,10 @@ async def _require(call: Call) -> Approval:
             raise NotFound("There is no such approval.")
         case _:
             return approval
+
+
+def _shown(call: Call, approval: Approval) -> ApprovalOut:
+    return ApprovalOut.of(approval, call.edge.config.redact)
 
 
 def _who(call: Call) -> str:

@@ -7,7 +7,7 @@ from kavach_core.api.models import In, Number, Out, Query, write_time
 from kavach_core.api.operation import Call, Caller, Operation
 from kavach_core.capabilities.authorize import Remaining, Settlement
 from kavach_core.capabilities.budgets import Budget
-from kavach_core.capabilities.budgets.model import SetBy
+from kavach_core.capabilities.budgets.model import Measure, SetBy
 from kavach_core.capabilities.keys import Scope
 from kavach_core.errors import CallerNotAllowed, InvalidInput, NotFound
 from kavach_core.primitives.page import MAX_LIMIT, Page
@@ -60,6 +60,8 @@ class BudgetOut(Out):
     delegation_id: str | None
     owner_id: str | None
     measure: str
+    #: What is counted: calls, or the unit of cost that the app names.
+    unit: str
     per: str
     limit: int
     action: str
@@ -71,7 +73,7 @@ class BudgetOut(Out):
     updated_at: str
 
     @classmethod
-    def of(cls, budget: Budget) -> BudgetOut:
+    def of(cls, budget: Budget, cost_unit: str) -> BudgetOut:
         """The wire form of a budget."""
         return cls(
             id=budget.id,
@@ -79,6 +81,7 @@ class BudgetOut(Out):
             delegation_id=budget.delegation_id,
             owner_id=budget.owner_id,
             measure=budget.measure.value,
+            unit="calls" if budget.measure is Measure.CALLS else cost_unit,
             per=budget.per.value,
             limit=budget.limit,
             action=budget.action.value,
@@ -96,13 +99,14 @@ class RemainingOut(Out):
 
     calls: int | None
     cost: int | None
+    cost_unit: str
     budgets: list[BudgetOut]
 
     @classmethod
-    def of(cls, remaining: Remaining, *, with_budgets: bool) -> RemainingOut:
+    def of(cls, remaining: Remaining, cost_unit: str, *, with_budgets: bool) -> RemainingOut:
         """The wire form of what is left."""
-        budgets = [BudgetOut.of(budget) for budget in remaining.budgets] if with_budgets else []
-        return cls(calls=remaining.calls, cost=remaining.cost, budgets=budgets)
+        budgets = [BudgetOut.of(budget, cost_unit) for budget in remaining.budgets] if with_budgets else []
+        return cls(calls=remaining.calls, cost=remaining.cost, cost_unit=cost_unit, budgets=budgets)
 
 
 class SettlementOut(Out):
@@ -148,7 +152,7 @@ async def _create(call: Call) -> BudgetOut:
         action=body.action,
         set_by=SetBy.OWNER if is_human else SetBy.APP,
     )
-    return BudgetOut.of(budget)
+    return BudgetOut.of(budget, _cost_unit(call))
 
 
 def _check_may_end(owner_id: str | None, action: str | None) -> None:
@@ -171,11 +175,11 @@ async def _list(call: Call) -> Page[BudgetOut]:
         limit=query.limit,
         offset=query.offset,
     )
-    return Page([BudgetOut.of(budget) for budget in page], page.total)
+    return Page([BudgetOut.of(budget, _cost_unit(call)) for budget in page], page.total)
 
 
 async def _get(call: Call) -> BudgetOut:
-    return BudgetOut.of(await _require(call))
+    return BudgetOut.of(await _require(call), _cost_unit(call))
 
 
 async def _update(call: Call) -> BudgetOut:
@@ -183,7 +187,8 @@ async def _update(call: Call) -> BudgetOut:
     budget = await _require_own(call)
     if isinstance(call.identity, HumanIdentity):
         _check_may_end(budget.owner_id, body.action)
-    return BudgetOut.of(await call.kavach.budgets.update(budget.id, limit=body.limit, action=body.action))
+    changed = await call.kavach.budgets.update(budget.id, limit=body.limit, action=body.action)
+    return BudgetOut.of(changed, _cost_unit(call))
 
 
 async def _delete(call: Call) -> None:
@@ -215,7 +220,11 @@ async def _require_own(call: Call) -> Budget:
 async def _remaining(call: Call) -> RemainingOut:
     agent = await require_agent(call, call.param("id"))
     is_agent = isinstance(call.identity, AgentIdentity)
-    return RemainingOut.of(await call.kavach.remaining(agent), with_budgets=not is_agent)
+    return RemainingOut.of(await call.kavach.remaining(agent), _cost_unit(call), with_budgets=not is_agent)
+
+
+def _cost_unit(call: Call) -> str:
+    return call.edge.config.cost_unit
 
 
 async def _settle(call: Call) -> SettlementOut:

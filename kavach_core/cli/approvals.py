@@ -83,6 +83,7 @@ def _to_json(approval: Approval) -> dict[str, object]:
     return {
         "id": approval.id,
         "agentId": approval.agent_id,
+        "agentName": approval.agent_name,
         "ownerId": approval.owner_id,
         "action": approval.action,
         "resource": approval.resource,

@@ -162,6 +162,10 @@ def test_one_error_class_has_one_code() -> None:
         {"base_url": b"https://app.example"},
         {"send_email": "smtp://mail"},
         {"clock": 5},
+        {"cost_unit": 1},
+        {"cost_unit": " "},
+        {"cost_unit": "c\n"},
+        {"cost_unit": "x" * 33},
     ],
     ids=str,
 )

@@ -96,6 +96,22 @@ async def test_only_the_owner_and_keys_answer_and_only_once(world: World) -> Non
 
 
 @ONE_FRAMEWORK
+async def test_what_is_shown_is_exact_in_a_browser_too_and_says_what_is_hidden(world: World) -> None:
+    """JavaScript rounds such a number; and a caller may write what the server puts in the place of a secret."""
+    agent = await world.agent(CONSENT)
+    hidden = {"a/b~c": [{"apiToken": "x"}], "to": "[redacted]"}
+    approval_id = await asked(world, agent, account=2**63 + 1, **hidden)
+    shown = (await world.call("GET", f"/approvals/{approval_id}", await world.human())).json()
+    assert shown["agentName"] == "agent"
+    assert shown["argumentsJson"] == (
+        '{"a/b~c":[{"apiToken":"[redacted]"}],"account":9223372036854775809,"to":"[redacted]"}'
+    )
+    assert shown["redacted"] == ["/a~1b~0c/0/apiToken"]
+    bare = (await world.call("GET", f"/approvals/{await asked(world, agent)}", bearer(agent.token))).json()
+    assert (bare["arguments"], bare["argumentsJson"], bare["redacted"]) == (None, None, [])
+
+
+@ONE_FRAMEWORK
 async def test_a_browser_answers_from_a_page_of_the_app_alone(world: World) -> None:
     approval_id = await asked(world, await world.agent(CONSENT))
     path, browser = f"/approvals/{approval_id}/approve", await world.browser()

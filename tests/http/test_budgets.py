@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.capabilities.support import dump, limited
 from tests.http.conftest import ON_BOTH_DATABASES, ONE_FRAMEWORK
-from tests.http.world import NO_AGENT, NO_DELEGATION, World, bearer, error_of
+from tests.http.world import NO_AGENT, NO_DELEGATION, OpenWorld, World, bearer, error_of
 
 INVALID, NOT_FOUND = (400, "INVALID_INPUT"), (404, "NOT_FOUND")
 NO_BUDGET = "bdg_" + "0" * 32
@@ -74,13 +74,28 @@ async def test_an_agent_learns_two_numbers_and_no_more_of_what_remains(world: Wo
     await world.kavach.budgets.create(owner_id="alice", measure="cost", limit=7, per="day")
     remaining = f"/agents/{agent.id}/remaining"
     own = await world.call("GET", remaining, bearer(agent.token))
-    assert own.json() == {"calls": 3, "cost": 7, "budgets": []}
+    assert own.json() == {"calls": 3, "cost": 7, "costUnit": "units", "budgets": []}
     for caller in (await world.human(), await world.service("budgets:read")):
         told = (await world.call("GET", remaining, caller)).json()
         assert (told["calls"], told["cost"]) == (3, 7) and len(told["budgets"]) == 2
         assert budget.id in {each["id"] for each in told["budgets"]}
     for caller in (bearer(other.token), await world.human("mallory")):
         assert error_of(await world.call("GET", remaining, caller)) == NOT_FOUND
+
+
+@ONE_FRAMEWORK
+async def test_the_app_names_the_unit_of_cost(open_world: OpenWorld) -> None:
+    world = await open_world(cost_unit="cents")
+    agent, service = await world.agent(), await world.service()
+    for measure, unit in (("calls", "calls"), ("cost", "cents")):
+        terms = {"agentId": agent.id, "limit": 5, "per": "day", "measure": measure}
+        made = (await world.call("POST", "/budgets", service, json=terms)).json()
+        path = f"/budgets/{made['id']}"
+        changed = (await world.call("PATCH", path, service, json={"limit": 6})).json()
+        assert [made["unit"], changed["unit"], (await world.call("GET", path, service)).json()["unit"]] == [unit] * 3
+    told = (await world.call("GET", f"/agents/{agent.id}/remaining", service)).json()
+    assert (told["costUnit"], {each["unit"] for each in told["budgets"]}) == ("cents", {"calls", "cents"})
+    assert {each["unit"] for each in (await world.call("GET", "/budgets", service)).json()} == {"calls", "cents"}
 
 
 @ONE_FRAMEWORK

@@ -294,7 +294,7 @@ _digest = tokens.digest
     ("where", "name", "instead"),
     [
         (tokens, "digest", _tell),
-        (authorizing, "_redacted", lambda value, ends: value),
+        (authorizing, "redacted", lambda value, ends: value),
         (kavach_core.Agent, "__repr__", lambda self: f"Agent({self.id}, {self.token})"),
     ],
 )

@@ -28,6 +28,8 @@ class Approval:
 
     id: str
     agent_id: str
+    #: What the agent is called now.
+    agent_name: str
     #: Whose agent it is now, and so who may answer.
     owner_id: str
     action: str

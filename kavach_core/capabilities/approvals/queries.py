@@ -36,8 +36,8 @@ where project_id = $1 and id = $2 and status = 'pending' and closed_at is null a
 """
 _PRUNE: Final = "delete from kavach_approvals where project_id = $1 and expires_at < $2"
 _SELECT: Final = """
-select p.id, p.agent_id, g.owner_id, p.action, p.resource, p.arguments, p.arguments_hash, p.status, p.created_at,
-    p.expires_at, p.decided_at, p.decided_by, p.audit_id
+select p.id, p.agent_id, g.name, g.owner_id, p.action, p.resource, p.arguments, p.arguments_hash, p.status,
+    p.created_at, p.expires_at, p.decided_at, p.decided_by, p.audit_id
 from kavach_approvals p join kavach_agents g on g.project_id = p.project_id and g.id = p.agent_id
 """
 _STATUS: Final = {
@@ -138,12 +138,13 @@ async def prune(tx: Transaction, project: str, before: int) -> int:
 
 
 def _to_model(row: Row, now: int) -> Approval:
-    agent_id, owner_id, action, resource, arguments, digest, status, *times = cast("tuple[Any, ...]", tuple(row)[1:])
-    created_at, expires_at, decided_at, decided_by, audit_id = times
+    agent_id, agent_name, owner_id, action, resource, *more = cast("tuple[Any, ...]", tuple(row)[1:])
+    arguments, digest, status, created_at, expires_at, decided_at, decided_by, audit_id = more
     is_over = status in (ApprovalStatus.PENDING, ApprovalStatus.APPROVED) and expires_at <= now
     return Approval(
         id=ids.APPROVAL.text(cast(bytes, row[0])),
         agent_id=ids.AGENT.text(agent_id),
+        agent_name=agent_name,
         owner_id=owner_id,
         action=action,
         resource=resource,

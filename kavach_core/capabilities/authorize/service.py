@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from operator import attrgetter
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from kavach_core.capabilities.authorize.model import (
     CallContext,
@@ -18,12 +18,12 @@ from kavach_core.capabilities.authorize.model import (
     Settlement,
     Settling,
 )
+from kavach_core.capabilities.authorize.redaction import redacted
 from kavach_core.capabilities.authorize.remaining import Remaining, remaining
 from kavach_core.capabilities.authorize.rights import KnownOwners, OwnerRights
 from kavach_core.capabilities.authorize.worker import DecisionWorker
 from kavach_core.capabilities.budgets.model import require_amount
 from kavach_core.capabilities.permission_sets import PermissionSets
-from kavach_core.config import plain_name
 from kavach_core.errors import InvalidInput, NotFound, PermissionDenied, RateLimited, StoreUnavailable, Unauthenticated
 from kavach_core.primitives import ids, tokens
 from kavach_core.primitives.clock import SECOND
@@ -50,7 +50,6 @@ _KEPT_ARGUMENTS: Final = 4096
 _SHOWN_ARGUMENTS: Final = 65_536
 #: How often an owner may have changed between two looks.
 _MOST_OWNERS: Final = 4
-_REDACTED: Final = "[redacted]"
 _NO_CONTEXT: Final = CallContext()
 
 
@@ -229,7 +228,7 @@ class Authorizer:
             return None, None, None
         require_shallow(arguments, field="arguments")
         digest = hashlib.sha256(canonical_json(arguments).encode()).digest()
-        text = canonical_json(_redacted(arguments, self._redact))
+        text = canonical_json(redacted(arguments, self._redact))
         kept = text if len(text) <= _KEPT_ARGUMENTS else canonical_json({"[omitted]": f"{len(text)} bytes"})
         return kept, text if len(text) <= _SHOWN_ARGUMENTS else None, digest
 
@@ -290,15 +289,3 @@ def _origin(context: CallContext) -> Origin:
 
 
 _NOWHERE: Final = Origin(None, None, None)
-
-
-def _redacted(value: object, ends: tuple[str, ...]) -> object:
-    """The value with everything under a name with one of these ends, at any depth, replaced."""
-    if isinstance(value, Mapping):
-        items = cast("Mapping[object, object]", value).items()
-        return {
-            key: _REDACTED if plain_name(str(key)).endswith(ends) else _redacted(inner, ends) for key, inner in items
-        }
-    if isinstance(value, list | tuple):
-        return [_redacted(inner, ends) for inner in cast("Sequence[object]", value)]
-    return value
