@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from kavach_core import ApprovalStatus, Kavach, create_kavach
 from kavach_core.capabilities.approvals import queries as approvals
 from kavach_core.capabilities.budgets import queries as budgets
 from kavach_core.capabilities.challenges import once as challenges
+from kavach_core.capabilities.limits import keys
 from kavach_core.capabilities.recovery import queries as recovery
 from kavach_core.primitives.browser import Browser
 from tests.capabilities.support import ask, limited, make_agent, select
@@ -130,12 +132,13 @@ ONCE = {
 
 
 def _only_look() -> None:
-    """What Kavach does not do: read what is left, and write afterwards, without a lock in between."""
-    look = "select {} from {} where project_id = $1 and {} = $2".format
+    """What Kavach does not do: read what is left, and write a moment later, without a lock in between."""
+    look = "select {} from {}, pg_sleep(0.02) where project_id = $1 and {} = $2".format
     approvals._LOCK = look(approvals._OPEN_COLUMNS, "kavach_approvals", "closed_at is null and binding")
     budgets._LOCK_RESERVATION = look("audit_id, amount, charges, lease_ends_at", "kavach_reservations", "audit_id")
     challenges._TAKE = look("kind, browser_hash, user_id, session_id, data, expires_at", "kavach_challenges", "hash")
     recovery._USE = look("user_id", "kavach_recovery_codes", "hash")
+    keys.asking = lambda agent_id: agent_id + os.urandom(16)
 
 
 @asynccontextmanager
