@@ -123,7 +123,7 @@ async def stream(app: Any, path: str, headers: Mapping[str, str], **scope: Any) 
         yield found
     finally:
         found.left.set()
-        with suppress(ClientDisconnect):
+        with suppress(ClientDisconnect, OSError):  # what a server raises comes back to it
             await asyncio.wait_for(task, _SECONDS)
 
 
