@@ -30,8 +30,8 @@ _FIRST: Final = bytes(16)
 _LAST: Final = b"\xff" * 16
 #: Entries per piece of an export. Writing one out holds up the event loop for a millisecond or two, and no longer.
 _CHUNK: Final = 50
-#: Decisions come before an export: between two pieces it rests this many times as long as reading the last one took, which
-#: is the longer the more there is to do. So 64 callers on SQLite keep two thirds of their throughput, not one.
+#: Decisions come before an export: between two pieces it rests so many times as long as it took to read the last one,
+#: which is longer the more there is to do. So 64 callers on SQLite keep two thirds of their throughput, not one.
 _REST: Final = 1
 _PRUNE_CHUNK: Final = 1000
 _LONGEST_LINE: Final = 5000

@@ -25,7 +25,7 @@ class Attempt:
 class Window:
     """Counts by minute of the last hour. Read it, take from it, and write `text` back; older minutes fall off."""
 
-    __slots__ = ("_counts", "_minute")
+    __slots__ = ("_counts", "_minute", "has_begun_minute")
 
     def __init__(self, text: str, now: int) -> None:
         self._minute = now // MINUTE
@@ -34,6 +34,8 @@ class Window:
             if pair:
                 minute, _, count = pair.partition(":")
                 self._keep(int(minute), int(count))
+        #: Whether nothing was counted in the current minute yet when this was read.
+        self.has_begun_minute = self._minute not in self._counts
 
     def _keep(self, minute: int, count: int) -> None:
         if minute > self._minute - _MINUTES:

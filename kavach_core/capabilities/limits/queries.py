@@ -10,10 +10,12 @@ from kavach_core.store import Transaction
 
 _LOCK = """
 insert into kavach_counters (project_id, key, counts, touched_at) values ($1, $2, '', $3)
-on conflict (project_id, key) do update set touched_at = excluded.touched_at
+on conflict (project_id, key) do update set counts = kavach_counters.counts
 returning key, counts
 """
 _WRITE = "update kavach_counters set counts = $3 where project_id = $1 and key = $2"
+# There is an index on it, so it is written once a minute and not with every count.
+_TOUCH = "update kavach_counters set counts = $3, touched_at = $4 where project_id = $1 and key = $2"
 _FIND = "select counts from kavach_counters where project_id = $1 and key = $2"
 _FORGET_SOME = """
 delete from kavach_counters where project_id = $1 and key in (
@@ -34,7 +36,12 @@ async def lock(tx: Transaction, project: str, keys: Iterable[bytes]) -> dict[byt
 
 async def write(tx: Transaction, project: str, windows: Mapping[bytes, Window]) -> None:
     """Write back windows that were locked in this transaction."""
-    await tx.execute_each(_WRITE, [(project, key, windows[key].text) for key in sorted(windows)])
+    touched = {key for key, window in windows.items() if window.has_begun_minute}
+    counted = windows.keys() - touched
+    if counted:
+        await tx.execute_each(_WRITE, [(project, key, windows[key].text) for key in sorted(counted)])
+    if touched:
+        await tx.execute_each(_TOUCH, [(project, key, windows[key].text, tx.now) for key in sorted(touched)])
 
 
 async def find(tx: Transaction, project: str, key: bytes) -> Window:
@@ -50,5 +57,5 @@ async def forget_some(tx: Transaction, project: str, before: int, most: int) -> 
 
 
 async def prune(tx: Transaction, project: str, before: int) -> int:
-    """Delete counters nobody touched since; returns how many."""
+    """Delete counters that nobody counted in since, but for a minute; returns how many."""
     return await tx.execute(_PRUNE, project, before)

@@ -32,6 +32,8 @@ class Permission:
     actions: tuple[str, ...]
     constraints: Constraints
     pattern: Pattern = field(init=False, repr=False, compare=False)
+    #: `key`, once somebody asked for it.
+    _key: bytes | None = field(init=False, repr=False, compare=False)
 
     def __init__(
         self, *, resource: str, actions: Iterable[str], constraints: Constraints | Mapping[str, object] | None = None
@@ -52,9 +54,12 @@ class Permission:
 
         What was counted under one rate still counts when the rate is changed.
         """
-        constraints = {name: value for name, value in self.constraints.to_wire().items() if name != "maxCallsPerHour"}
-        text = "\t".join((self.resource, ",".join(self.actions), canonical_json(constraints)))
-        return hashlib.sha256(text.encode()).digest()[:16]
+        if self._key is None:
+            conditions = self.constraints.to_wire().items()
+            constraints = {name: value for name, value in conditions if name != "maxCallsPerHour"}
+            text = "\t".join((self.resource, ",".join(self.actions), canonical_json(constraints)))
+            object.__setattr__(self, "_key", hashlib.sha256(text.encode()).digest()[:16])
+        return cast(bytes, self._key)
 
     @property
     def line(self) -> str:
@@ -79,6 +84,7 @@ class Permission:
         put(self, "actions", actions)
         put(self, "constraints", constraints)
         put(self, "pattern", Pattern.of(resource))
+        put(self, "_key", None)
 
 
 #: The spellings that are accepted where permissions are written.
