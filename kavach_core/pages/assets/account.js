@@ -1,7 +1,8 @@
-/** The account page: one's passkeys, recovery codes and sessions. Its agents are in `agents.js`. */
+/** The account page: one's passkeys, recovery codes and sessions. Its agents and what they ask for have their own modules. */
 
 import { kavach } from "./client.js";
 import { manageAgents } from "./agents.js";
+import { manageApprovals } from "./approvals.js";
 import { busy, byId, dotted, forgetErrors, isFilled, moment, part, row, say, sayError } from "./dom.js";
 
 const dialog = (name) => byId(`${name}-dialog`);
@@ -291,5 +292,6 @@ function wire() {
 }
 
 wire();
+void manageApprovals();
 void manageAgents({ confirm, showSecret });
 if (document.body.hasAttribute("data-has-session")) showMine().catch(sayError);

@@ -1,5 +1,6 @@
-/** The agents of the account page: list, make, new token, revoke. */
+/** The agents of the account page: list, make, bound, new token, revoke. */
 
+import { budgetDialog, showLeft } from "./budgets.js";
 import { kavach } from "./client.js";
 import {
   busy,
@@ -44,6 +45,7 @@ export async function manageAgents({ confirm, showSecret }) {
   function agentRow(agent) {
     const made = row("agent-row", { name: agent.name, state: agent.type === "delegated" ? "delegated" : "" }, agent.id);
     void showPermissions(agent, part(made, "permissions"));
+    showLeft(agent, part(made, "left")).catch(sayAndGoOn);
     const used = agent.lastUsedAt ? moment("Last used", agent.lastUsedAt) : "Never used";
     dotted(part(made, "meta"), used, moment("Created", agent.createdAt), ending(agent));
     for (const button of made.querySelectorAll("button")) {
@@ -59,7 +61,13 @@ export async function manageAgents({ confirm, showSecret }) {
     place.replaceChildren(...chips(given));
   }
 
+  const bound = budgetDialog();
+
   const verbs = {
+    async bound(agent) {
+      await bound(agent);
+      await load();
+    },
     async rotate(agent) {
       const text = "The old token stops working at once. Whatever uses it needs the new one.";
       if (!(await confirm({ title: `New token for ${agent.name}?`, text, yes: "Make a new token" }))) return;

@@ -92,6 +92,71 @@ export interface NewAgent {
   metadata?: Record<string, unknown>;
 }
 
+export type ApprovalStatus = "pending" | "approved" | "denied" | "used" | "expired";
+
+/** A call that an agent asks a human about, as the server recorded it. */
+export interface Approval {
+  id: string;
+  agentId: string;
+  agentName: string;
+  ownerId: string;
+  action: string;
+  resource: string;
+  arguments: Record<string, unknown> | null;
+  /** The same as text, all ASCII: JavaScript rounds whole numbers beyond 2^53. Show this one. */
+  argumentsJson: string | null;
+  /** JSON pointers to the values that are secrets and are hidden. */
+  redacted: string[];
+  argumentsHash: string | null;
+  status: ApprovalStatus;
+  createdAt: string;
+  /** Until when it can be answered; once approved, until when it can be used. */
+  expiresAt: string;
+  decidedAt: string | null;
+  decidedBy: string | null;
+  auditId: string | null;
+}
+
+export interface Budget {
+  id: string;
+  /** What it hangs on: one of the three, or none of them for everybody together. */
+  agentId: string | null;
+  delegationId: string | null;
+  ownerId: string | null;
+  measure: "calls" | "cost";
+  /** What is counted: "calls", or what the app names its cost. */
+  unit: string;
+  per: "hour" | "day" | "month" | "forever";
+  limit: number;
+  action: "warn" | "block" | "revoke";
+  /** What the app set is not for its humans to change. */
+  setBy: "app" | "owner";
+  spent: number;
+  left: number;
+  resetsAt: string | null;
+  createdAt: string;
+  updatedAt: string;
+}
+
+export interface NewBudget {
+  /** One of the three. */
+  agentId?: string;
+  delegationId?: string;
+  ownerId?: string;
+  limit: number;
+  per: Budget["per"];
+  measure?: Budget["measure"];
+  action?: Budget["action"];
+}
+
+/** Null where nothing bounds it. */
+export interface Remaining {
+  calls: number | null;
+  cost: number | null;
+  costUnit: string;
+  budgets: Budget[];
+}
+
 export interface State {
   readonly status: "loading" | "anonymous" | "authenticated";
   readonly session: Session | null;
@@ -140,6 +205,25 @@ export interface KavachClient {
   /** What an agent may do now: its own permissions and those that other agents gave it. */
   effectivePermissions(id: string): Promise<Permission[]>;
   revokeAgent(id: string): Promise<null>;
+  /** Newest first. */
+  listApprovals(query?: {
+    status?: ApprovalStatus;
+    agentId?: string;
+    limit?: number;
+    offset?: number;
+  }): Promise<Approval[]>;
+  /** As it stands; with `wait`, once it is answered or after so many seconds, at most 30. */
+  getApproval(id: string, options?: { wait?: number } & Stoppable): Promise<Approval>;
+  /** Lets the one call that was asked about go ahead, once. `FINAL_STATE` for what was answered, expired or ended. */
+  approve(id: string): Promise<Approval>;
+  deny(id: string): Promise<Approval>;
+  /** Of one agent or delegation; or one's own and those of all one's agents. Oldest first. */
+  listBudgets(query?: { agentId?: string; delegationId?: string; limit?: number; offset?: number }): Promise<Budget[]>;
+  createBudget(budget: NewBudget): Promise<Budget>;
+  updateBudget(id: string, changes: Partial<Pick<Budget, "limit" | "action">>): Promise<Budget>;
+  deleteBudget(id: string): Promise<null>;
+  /** What an agent may still spend, and the budgets that say so. */
+  remaining(agentId: string): Promise<Remaining>;
   readonly recovery: {
     get(): Promise<{ codesLeft: number; emailLink: boolean }>;
     /** New codes; older ones end. They are shown here and never again. */

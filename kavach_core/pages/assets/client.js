@@ -1,5 +1,5 @@
 /**
- * The browser's side of Kavach: passkeys, the session, agents. One module, no dependency, no build step.
+ * The browser's side of Kavach: passkeys, the session, agents and what they ask for. One module, no dependency, no build step.
  *
  *     import { kavach } from "/api/kavach/client.js";
  *     await kavach.signIn();
@@ -229,6 +229,16 @@ export function createKavachClient({ base = defaultBase(), fetch: send, headers 
     /** What an agent may do now: its own permissions and those that other agents gave it. */
     effectivePermissions: (id) => get(at("/delegations", id, "/permissions")),
     revokeAgent: (id) => request("DELETE", at("/agents", id)),
+    listApprovals: (query = {}) => get(`/approvals${queryOf(query)}`),
+    getApproval: (id, { wait, signal } = {}) => request("GET", at("/approvals", id, queryOf({ wait })), undefined, signal),
+    approve: (id) => post(at("/approvals", id, "/approve")),
+    deny: (id) => post(at("/approvals", id, "/deny")),
+    listBudgets: (query = {}) => get(`/budgets${queryOf(query)}`),
+    createBudget: (budget) => post("/budgets", budget),
+    updateBudget: (id, changes) => request("PATCH", at("/budgets", id), changes),
+    deleteBudget: (id) => request("DELETE", at("/budgets", id)),
+    /** What an agent may still spend, and the budgets that say so. */
+    remaining: (agentId) => get(at("/agents", agentId, "/remaining")),
     recovery: {
       get: () => get("/recovery"),
       createCodes: async () => (await post("/recovery/codes", {})).codes,

@@ -1,6 +1,6 @@
 /** Types of `react.js`. */
 
-import type { Agent, KavachClient, KavachError, NewAgent, RotatedAgent, State } from "./client.js";
+import type { Agent, Approval, KavachClient, KavachError, NewAgent, RotatedAgent, State } from "./client.js";
 
 /** The part of React that is used: pass the whole of it. */
 export interface ReactLike {
@@ -24,6 +24,12 @@ export interface KavachHooks {
     create(agent: NewAgent): Promise<Agent>;
     rotate(id: string, options?: { cutChildren?: boolean }): Promise<RotatedAgent>;
     revoke(id: string): Promise<null>;
+  };
+  /** Those that wait for an answer. New ones are seen after `refresh`. */
+  useApprovals(): Loaded & {
+    approvals: Approval[];
+    approve(id: string): Promise<Approval>;
+    deny(id: string): Promise<Approval>;
   };
 }
 

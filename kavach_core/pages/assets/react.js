@@ -1,7 +1,7 @@
 /**
  * Hooks for React 18 and later. React is handed in, so this module imports nothing that a bundler would have to find:
  *
- *     const { useSession, useAgents } = createKavachHooks(React);
+ *     const { useSession, useAgents, useApprovals } = createKavachHooks(React);
  */
 
 import { kavach } from "./client.js";
@@ -55,11 +55,7 @@ export function createKavachHooks(React, { client = kavach } = {}) {
   function useAgents() {
     const load = useCallback(() => client.listAgents({ status: "active" }), []);
     const { value, refresh, ...rest } = useLoaded(load);
-    const change = (verb) => async (...given) => {
-      const result = await verb(...given);
-      refresh();
-      return result;
-    };
+    const change = changing(refresh);
     return {
       agents: value ?? [],
       ...rest,
@@ -70,5 +66,28 @@ export function createKavachHooks(React, { client = kavach } = {}) {
     };
   }
 
-  return { useSession, useAgentIdentity, useAgents };
+  /** What the human's agents wait for, and the verbs that answer: `{ approvals, approve, deny, refresh, ... }`. */
+  function useApprovals() {
+    const load = useCallback(() => client.listApprovals({ status: "pending" }), []);
+    const { value, refresh, ...rest } = useLoaded(load);
+    const change = changing(refresh);
+    return {
+      approvals: value ?? [],
+      ...rest,
+      refresh,
+      approve: useCallback(change(client.approve), [refresh]),
+      deny: useCallback(change(client.deny), [refresh]),
+    };
+  }
+
+  return { useSession, useAgentIdentity, useAgents, useApprovals };
 }
+
+/** A verb after which what was loaded is loaded anew; after a failure too, since it may tell that something changed. */
+const changing = (refresh) => (verb) => async (...given) => {
+  try {
+    return await verb(...given);
+  } finally {
+    refresh();
+  }
+};
