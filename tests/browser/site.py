@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import Depends, FastAPI, Response
 from playwright.async_api import Browser, BrowserContext, CDPSession, ConsoleMessage, Page, expect
 
 from kavach_adapters import kavach_fastapi
@@ -102,6 +102,10 @@ class Person:
         """Wait for the account page with everything on it."""
         await expect(self.page).to_have_url(f"{self.site.mount}/account")
         await self.sees_sections()
+
+    async def user_id(self) -> str:
+        """Who they are, on a page of Kavach."""
+        return str((await self.page.evaluate("fetch('session').then((answer) => answer.json())"))["userId"])
 
     async def sees_sections(self) -> None:
         """Wait until nothing on the account page is loading."""
@@ -215,5 +219,9 @@ def _app(kv: Any, port: int) -> FastAPI:
     async def page() -> Response:
         policy = {"content-security-policy": STRICT}
         return Response(_HOST_PAGE.format(port=port), media_type="text/html", headers=policy)
+
+    @app.get("/repos", dependencies=[Depends(kv.require("read:repos"))])
+    async def repos() -> list[str]:
+        return ["kavach"]
 
     return app

@@ -96,7 +96,7 @@ async def test_pages_and_dialogs_can_be_read_and_touched(meet_person: Meet, opti
     await person.sees_sections()
     await page.evaluate("document.querySelector('.mark-name').textContent = 'An App With 39 Letters In Its Long Name'")
     assert await _wrong(page) == []
-    for button in ("New agent", "Revoke for", "Rename", "Create codes"):
+    for button in ("New agent", "Budgets for", "Revoke for", "Rename", "Create codes"):
         await page.get_by_role("button", name=button).first.click()
         await expect(page.locator("dialog[open]")).to_be_visible()
         if button in ("New agent", "Rename"):
@@ -216,6 +216,11 @@ async def _wrong(page: Page) -> list[str]:
 async def _give_agents(person: Person) -> None:
     user = (await person.page.evaluate("fetch('session').then((answer) => answer.json())"))["userId"]
     agents = person.site.kavach.agents
+    consent = {"resource": "files:" + "a-long-name" * 9, "actions": ["drop"], "constraints": {"requireApproval": True}}
+    asking = await agents.create(owner_id=user, name="Asks", permissions=[consent])
+    call = {"action": "drop", "resource": consent["resource"], "arguments": {"token": "x", "because": ["y" * 999] * 9}}
+    await person.site.kavach.authorize(asking.token, **call)
+    await person.site.kavach.budgets.create(owner_id=user, limit=10, per="hour")
     long = [f"read:{'directory-of-many-things:' * 5}{number}" for number in range(12)]
     giver = await agents.create(owner_id=user, name="An agent with " + "a-rather-long-name" * 4, permissions=long)
     await agents.delegate(from_=giver.id, permissions=long[:1], name="Below")

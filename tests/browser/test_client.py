@@ -178,6 +178,41 @@ async def test_a_passkey_that_the_server_forgot_is_forgotten_by_its_device(perso
     assert (await person.cdp.send("WebAuthn.getCredentials", key))["credentials"] == []
 
 
+async def test_it_answers_what_agents_ask_and_bounds_what_they_spend(person: Person) -> None:
+    user = await _run(person, "return (await kavach.register()).userId;")
+    consent = {"resource": "payments", "actions": ["send"], "constraints": {"requireApproval": True}}
+    agent = await person.site.kavach.agents.create(owner_id=user, name="asks", permissions=[consent])
+    for amount in (1, 2):
+        await person.site.kavach.authorize(agent.token, action="send", resource="payments", arguments={"n": amount})
+    told = await _run(
+        person,
+        f"""
+        const agentId = "{agent.id}";
+        const [second, first] = await kavach.listApprovals({{ status: "pending", agentId }});
+        const answers = [await kavach.approve(first.id), await kavach.deny(second.id)].map(({{ status }}) => status);
+        const again = await kavach.approve(second.id).catch((error) => [error.code, error.details.status]);
+        const waited = await kavach.getApproval(first.id, {{ wait: 1 }});
+        const budget = await kavach.createBudget({{ agentId, limit: 5, per: "day" }});
+        const changed = await kavach.updateBudget(budget.id, {{ limit: 7 }});
+        const listed = (await kavach.listBudgets({{ agentId }})).map(({{ id }}) => id === budget.id);
+        const {{ calls, cost }} = await kavach.remaining(agentId);
+        await kavach.deleteBudget(budget.id);
+        const after = (await kavach.remaining(agentId)).calls;
+        return {{ answers, again, waited: waited.argumentsJson, limit: changed.limit, listed, calls, cost, after }};
+        """,
+    )
+    assert told == {
+        "answers": ["approved", "denied"],
+        "again": ["FINAL_STATE", "denied"],
+        "waited": '{"n":1}',
+        "limit": 7,
+        "listed": [True],
+        "calls": 7,
+        "cost": None,
+        "after": None,
+    }
+
+
 async def test_the_hooks_follow_the_session(person: Person) -> None:
     """With as much of React as they use; they are handed the real one by whoever has it."""
     told = await _run(
@@ -215,11 +250,12 @@ async def test_the_hooks_follow_the_session(person: Person) -> None:
             return read();
           },
         };
-        const { useSession, useAgents, useAgentIdentity } = createKavachHooks(React);
+        const { useSession, useAgents, useAgentIdentity, useApprovals } = createKavachHooks(React);
         let agentId = "agt_none";
         function render() {
           at = 0;
           rendered = { session: useSession(), agents: useAgents(), one: useAgentIdentity(agentId) };
+          rendered.asked = useApprovals();
           for (const effect of effects.splice(0)) effect();
         }
         const until = async (holds) => { while (!holds()) await new Promise((go) => setTimeout(go, 5)); };
@@ -231,12 +267,15 @@ async def test_the_hooks_follow_the_session(person: Person) -> None:
         const made = await rendered.agents.create({ name: "hooked", permissions: ["read:repos"] });
         agentId = made.id;
         await until(() => rendered.agents.agents.length === 1 && rendered.one.agent?.name === "hooked");
+        await until(() => !rendered.asked.isLoading);
+        const unknown = await rendered.asked.deny("apr_" + "0".repeat(32)).catch((error) => error.code);
+        const asked = rendered.asked.approvals;
         await rendered.session.signOut();
         await until(() => rendered.session.status === "anonymous" && rendered.agents.agents.length === 0);
-        return { first, one: rendered.one.agent, hasToken: made.token.startsWith("kv_agt_") };
+        return { first, unknown, asked, one: rendered.one.agent, hasToken: made.token.startsWith("kv_agt_") };
         """,
     )
-    assert told == {"first": "loading", "one": None, "hasToken": True}
+    assert told == {"first": "loading", "unknown": "NOT_FOUND", "asked": [], "one": None, "hasToken": True}
 
 
 async def _run(person: Person, script: str) -> Any:

@@ -17,41 +17,44 @@ export function showArguments(place, json, redacted) {
   const inLines = json.length <= LONGEST_IN_LINES;
   let at = 0;
 
+  /** Gives where a comma goes. */
   function write(into, pointer) {
     const token = tokens[at++];
-    if (token in CLOSES) writeGroup(into, pointer, token);
-    else if (isHidden.has(pointer)) into.append(element("span", "hidden: a secret", "tag"));
+    if (token in CLOSES) return writeGroup(into, pointer, token);
+    if (isHidden.has(pointer)) into.append(element("span", "hidden: a secret", "tag"));
     else into.append(token[0] === '"' ? string(token) : token);
+    return into;
   }
 
   function writeGroup(into, pointer, opens) {
     const closes = CLOSES[opens];
     into.append(opens);
-    if (tokens[at] === closes) at += 1;
-    else {
-      const inner = inLines ? into.appendChild(element("span", "", "json-inner")) : into;
-      for (let index = 0; tokens[at - 1] !== closes; index += 1) writeMember(inner, pointer, opens, index);
-    }
-    into.append(closes);
+    const isEmpty = tokens[at] === closes;
+    if (isEmpty) at += 1;
+    for (let index = 0; tokens[at - 1] !== closes; index += 1) writeMember(line(into), pointer, opens, index);
+    const end = isEmpty || !inLines ? into : into.appendChild(element("span", "", "json-end"));
+    end.append(closes);
+    return end;
   }
 
   function writeMember(into, pointer, opens, index) {
-    const line = inLines ? into.appendChild(element("span", "", "json-line")) : into;
     let name = String(index);
     if (opens === "{") {
       name = JSON.parse(tokens[at]);
-      line.append(string(tokens[at]), ": ");
+      into.append(string(tokens[at]), ": ");
       at += 2;
     }
-    write(line, `${pointer}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`);
-    if (tokens[at++] === ",") line.append(inLines ? "," : ", ");
+    const end = write(into, `${pointer}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`);
+    if (tokens[at++] === ",") end.append(inLines ? "," : ", ");
   }
+
+  const line = (into) => (inLines ? into.appendChild(element("span", "", "json-line")) : into);
 
   /** In a direction of its own, so that one written from right to left turns nothing around it. */
   const string = (token) => (inLines ? element("bdi", readable(token), "json-string") : readable(token));
 
   place.replaceChildren();
-  write(place, "");
+  write(line(place), "");
   place.normalize();
 }
 
