@@ -14,11 +14,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from kavach_core.errors import ConfigurationError
+from kavach_core.errors import ConfigurationError, KavachError
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from kavach_core.cli.demo_stage import Stage
 
 OWNER: Final = "alice"
+#: What an agent may do if its human agrees to each time.
+CONSENT: Final = {"resource": "payments", "actions": ["send"], "constraints": {"requireApproval": True}}
 _HOST: Final = "127.0.0.1"
 _NEEDED: Final = ("fastapi", "httpx", "jinja2", "uvicorn", "webauthn")
 #: Seconds that calls in flight have to end when the server stops.
@@ -59,17 +61,18 @@ def demo(once: _Once = False, port: _Port = 0, database: _Database = None) -> No
 
 
 def make_app(database: str, base_url: str) -> FastAPI:
-    """The app of the story: one route for the human, three that an agent needs a permission for."""
+    """The app of the story: one route for the human, four that an agent needs a permission for."""
     from fastapi import Depends, FastAPI
 
     from kavach_adapters import kavach_fastapi
     from kavach_core.lazy import lazy_kavach
 
     get_kavach = lazy_kavach(database=database, base_url=base_url, rp_name="Kavach demo")
-    kv = kavach_fastapi(get_kavach, grantable=["read:repos", "read:issues", "write:comments"])
+    kv = kavach_fastapi(get_kavach, grantable=["read:repos", "read:issues", "write:comments", CONSENT])
     human, searching = Depends(kv.human), Depends(kv.require("read:repos"))
     commenting, deploying = Depends(kv.require("write:comments")), Depends(kv.require("write:deployments"))
-    app = FastAPI(title="kavach demo")
+    acting = Depends(kv.agent)
+    app = FastAPI(title="kavach demo", exception_handlers={KavachError: kv.answer_error})
     app.include_router(kv.router, prefix="/api/kavach")
 
     @app.get("/me")
@@ -87,6 +90,13 @@ def make_app(database: str, base_url: str) -> FastAPI:
     @app.post("/deployments")
     async def deploy(agent: AgentIdentity = deploying) -> dict[str, str | None]:
         return _did("deployed", agent)
+
+    @app.post("/payments")
+    async def pay(payment: dict[str, Any], agent: AgentIdentity = acting) -> dict[str, str | None]:
+        # Here and not by `kv.require`, which knows the path alone: what is agreed to is this very payment.
+        kavach = await get_kavach()
+        paying = await kavach.require_authorized(agent, action="send", resource="payments", arguments=payment)
+        return _did("paid", paying)
 
     return app
 
@@ -108,7 +118,7 @@ def _run(stage: Stage, listener: socket.socket, database: str, where: str, *, on
     stage.opening(base_url, where)
     with _serving(make_app(database, base_url), listener) as server:
         with httpx.Client(base_url=base_url, timeout=30) as http:
-            ending = Story(http, stage, owner=OWNER).tell()
+            ending = Story(http, stage, owner=OWNER, consent=CONSENT).tell()
         if once:
             return
         stage.invitation(base_url, ending)

@@ -104,7 +104,8 @@ class Stage:
             )
             table.add_row(Text(line.at[11:19], style="dim"), chain, line.call, Text(f"{mark} {line.code}", style=style))
         self._console.print()
-        self._indented(table)
+        # Not indented: it fits 80 columns just so.
+        self._console.print(table)
 
     def invitation(self, base_url: str, ending: Ending) -> None:
         """Tell how to go on by hand. Nothing is wrapped, so that lines can be copied."""

@@ -13,7 +13,7 @@ from kavach_core.cli.demo_stage import Branch, Line, Stage
 from kavach_core.testing_passkeys import SoftAuthenticator
 
 _API: Final = "/api/kavach"
-_LONG_ID: Final = re.compile(r"((?:agt|dlg)_)[0-9a-f]+")
+_LONG_ID: Final = re.compile(r"((?:agt|apr|bdg|dlg)_)[0-9a-f]+")
 
 
 class NotAsTold(Exception):
@@ -54,10 +54,12 @@ class Decided(NamedTuple):
 class Story:
     """One telling. Asks as the owner or as one of the agents, and keeps what was decided."""
 
-    def __init__(self, http: httpx.Client, stage: Stage, *, owner: str) -> None:
+    def __init__(self, http: httpx.Client, stage: Stage, *, owner: str, consent: Mapping[str, object]) -> None:
         self._http = http
         self._stage = stage
         self._owner = owner
+        #: A permission to pay that needs the owner's consent each time.
+        self._consent = consent
         self._owner_id = self._session = ""
         self._step = 0
         self._decided: list[Decided] = []
@@ -77,6 +79,8 @@ class Story:
         searcher, reader = self._hand_on(assistant)
         self._stay_within_less(assistant, searcher)
         self._cut(assistant, searcher, reader)
+        self._ask_before_paying(assistant)
+        self._run_out(assistant)
         self._read_the_record(assistant)
         return Ending(assistant, searcher, self._session)
 
@@ -95,12 +99,13 @@ class Story:
 
     def _create_agent(self, name: str, permissions: tuple[str, ...]) -> Actor:
         self._begin(f"{self._owner} gives an agent an identity of its own")
-        body = {"name": name, "permissions": permissions, "ttl": "2h"}
+        body = {"name": name, "permissions": [*permissions, self._consent], "ttl": "2h"}
         made = self._ask(None, "POST", f"{_API}/agents", expect=201, body=body)
         agent = Actor(name=name, id=made["id"], token=made["token"], permissions=permissions, chain=(name,))
         self._check(made["ownerId"] == self._owner_id, "the agent belongs to somebody else")
         self._stage.remark(f"{agent.id}, ends after 2 idle hours.")
         self._stage.remark(f"It may {', '.join(permissions)}.")
+        self._stage.remark(f"It may send:payments if {self._owner} agrees, each time.")
         self._stage.remark("Its token, shown this once; only a hash of it is stored:")
         self._stage.secret(agent.token)
         again = self._ask(None, "GET", f"{_API}/agents/{agent.id}", expect=200)
@@ -151,6 +156,29 @@ class Story:
         self._decide(root, "/search", "read:repos", "ALLOWED", expect=200)
         self._stage.tree(self._owner, self._branch(root, [child, grandchild], cut=True))
 
+    def _ask_before_paying(self, agent: Actor) -> None:
+        self._begin(f"The agent wants to pay, and {self._owner} agrees to exactly this")
+        payment = {"to": "bob", "amount": 5}
+        asked = self._decide(agent, "/payments", "send:payments", "APPROVAL_REQUIRED", expect=403, body=payment)
+        (waiting,) = self._ask(None, "GET", f"{_API}/approvals?status=pending", expect=200)
+        self._check(waiting["id"] == asked["approvalId"], "another call waits for an answer")
+        self._check(waiting["arguments"] == payment, f"{self._owner} is shown {waiting['arguments']}")
+        self._stage.remark(f"What the server recorded, not what the agent says: {waiting['argumentsJson']}")
+        self._ask(None, "POST", f"{_API}/approvals/{waiting['id']}/approve", expect=200)
+        self._decide(agent, "/payments", "send:payments", "ALLOWED", expect=200, body=payment)
+        self._stage.remark("Once; the same payment is asked about anew:")
+        self._decide(agent, "/payments", "send:payments", "APPROVAL_REQUIRED", expect=403, body=payment)
+
+    def _run_out(self, agent: Actor) -> None:
+        self._begin(f"A budget runs out, and {self._owner} raises it")
+        body = {"agentId": agent.id, "limit": 1, "per": "day"}
+        budget = self._ask(None, "POST", f"{_API}/budgets", expect=201, body=body)
+        self._stage.remark(f"1 call a day, for {agent.name} and all agents below it.")
+        self._decide(agent, "/search", "read:repos", "ALLOWED", expect=200)
+        self._decide(agent, "/search", "read:repos", "BUDGET_EXCEEDED", expect=429)
+        self._ask(None, "PATCH", f"{_API}/budgets/{budget['id']}", expect=200, body={"limit": 1000})
+        self._decide(agent, "/search", "read:repos", "ALLOWED", expect=200)
+
     def _read_the_record(self, root: Actor) -> None:
         self._begin("All of it is on record, in order")
         entries = self._ask(None, "GET", f"{_API}/agents/{root.id}/trace", expect=200)
@@ -170,13 +198,26 @@ class Story:
         self._check(kept == told, f"the record shows {kept}")
         self._stage.record(lines)
 
-    def _decide(self, actor: Actor, path: str, call: str, code: str, *, expect: int) -> None:
-        """Let an agent call a guarded route, and keep the decision for the comparison with the record."""
-        answer = self._ask(actor, "POST", path, expect=expect, code=None if code == "ALLOWED" else code)
+    def _decide(
+        self,
+        actor: Actor,
+        path: str,
+        call: str,
+        code: str,
+        *,
+        expect: int,
+        body: Mapping[str, object] | None = None,
+    ) -> Any:
+        """Let an agent call a guarded route, and keep the decision for the comparison with the record.
+
+        Returns what the answer tells of it.
+        """
+        answer = self._ask(actor, "POST", path, expect=expect, code=None if code == "ALLOWED" else code, body=body)
         evidence = answer if code == "ALLOWED" else answer["error"]["details"]
         self._decided.append(Decided(evidence["auditId"], actor, call, code))
         if code != "ALLOWED":
             self._stage.remark(answer["error"]["message"])
+        return evidence
 
     def _branch(self, root: Actor, below: Sequence[Actor], *, cut: bool = False) -> Branch:
         """The chain with the state each delegation has now, as the API tells it."""
@@ -217,6 +258,10 @@ class Story:
         self._check(got == said, f"{who} called {method} {path}; the answer is {got}, and the story says {said}")
         if not quiet:
             self._stage.call(who, method, _LONG_ID.sub(r"\1...", path), response.status_code, answer_code)
+        if response.status_code == 429:
+            retry_after = response.headers.get("retry-after", "")
+            self._check(retry_after.isdigit(), "nobody says when to try again")
+            self._stage.remark(f"Retry-After: {retry_after} seconds.")
         return response.json() if response.content else None
 
     def _begin(self, title: str) -> None:

@@ -25,7 +25,7 @@ from tests.curl import assignment, curl
 # The package's own name for it is the command.
 demo = import_module("kavach_core.cli.demo")
 
-_STEPS = 9
+_STEPS = 11
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,8 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_once_tells_the_whole_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
     done = subprocess.run([*_demo(), "--once"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.findall(r"^ (\d)  ", done.stdout, re.MULTILINE) == [str(step) for step in range(1, _STEPS + 1)]
+    assert re.findall(r"^ ?(\d+)  ", done.stdout, re.MULTILINE) == [str(step) for step in range(1, _STEPS + 1)]
+    assert done.stdout.count("APPROVAL_REQUIRED") == 4 and re.search(r"Retry-After: \d+ seconds", done.stdout)
     assert done.stdout.count("NOT_GRANTED") == 4 and done.stdout.count("CHAIN_CUT") == 4
     assert "\x1b" not in done.stdout
     assert list(tmp_path.iterdir()) == []
@@ -78,7 +79,10 @@ def test_it_stays_up_for_the_printed_lines_and_ends_cleanly_on_ctrl_c(tmp_path: 
         pytest.param("POST /deployments", 200, {"auditId": "aud_x"}, 4, id="a route without a guard"),
         pytest.param("POST /deployments", 403, {"detail": "no"}, 4, id="a refusal without a code"),
         pytest.param("DELETE /api/kavach/delegations/", 204, None, 8, id="a cut that does not cut"),
-        pytest.param("GET /api/kavach/agents/agt_*/trace", 200, [], 9, id="an empty record"),
+        pytest.param("GET /api/kavach/approvals", 200, [], 9, id="a question that nobody is shown"),
+        pytest.param("POST /api/kavach/approvals/*/approve", 200, {}, 9, id="consent that does not count"),
+        pytest.param("PATCH /api/kavach/budgets/", 200, {}, 10, id="a budget that is not raised"),
+        pytest.param("GET /api/kavach/agents/agt_*/trace", 200, [], 11, id="an empty record"),
         pytest.param("POST /comments", 200, "what?", 6, id="an answer of another shape"),
     ],
 )
