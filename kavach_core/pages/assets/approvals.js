@@ -86,7 +86,6 @@ export async function manageApprovals() {
       settle(approval.id, why);
       say(`Your answer came too late. ${why}`, "error");
     }
-    goOn();
   }
 
   /** What became of one that is not listed any more. It may only have been pushed off the list by newer ones. */
