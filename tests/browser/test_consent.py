@@ -116,6 +116,11 @@ async def test_new_requests_come_without_a_reload_and_what_was_answered_elsewher
     await _rows(person).nth(3).get_by_role("button", name="Approve").click()
     await expect(page.locator("#message")).to_contain_text("The agent that asked has ended.")
     await expect(_rows(person).get_by_role("button")).to_have_count(0)
+    # It is listed for as long as it would have waited, and is not put to the human twice.
+    await _ask(person, await _give_agent(person), {"amount": 5})
+    await page.clock.fast_forward(15_000)
+    await expect(_rows(person).nth(4)).to_contain_text('"amount": 5')
+    await expect(_rows(person)).to_have_count(5)
 
 
 async def test_a_budget_set_on_the_page_holds_from_the_next_call_on(person: Person) -> None:
@@ -162,6 +167,10 @@ async def test_a_budget_set_on_the_page_holds_from_the_next_call_on(person: Pers
 async def _begin(person: Person, *permissions: str) -> Agent:
     """Sign somebody up who has an agent that has to ask before it pays."""
     await person.sign_up()
+    return await _give_agent(person, *permissions)
+
+
+async def _give_agent(person: Person, *permissions: str) -> Agent:
     return await person.site.kavach.agents.create(
         owner_id=await person.user_id(), name="treasurer", permissions=[_CONSENT, *permissions]
     )

@@ -22,6 +22,8 @@ export async function manageApprovals() {
   const rows = byId("approval-rows");
   /** Those that wait, by id, with the row of each. */
   const waiting = new Map();
+  /** All that were ever shown: a list may be older than an answer, and has those of agents that ended. */
+  const known = new Set();
   let isFirst = true;
   let isLoading = false;
 
@@ -34,7 +36,7 @@ export async function manageApprovals() {
     isLoading = true;
     try {
       const found = await kavach.listApprovals({ status: "pending", limit: AT_ONCE });
-      const fresh = found.filter(({ id }) => !waiting.has(id)).reverse();
+      const fresh = found.filter(({ id }) => !known.has(id)).reverse();
       fresh.forEach(add);
       const listed = new Set(found.map(({ id }) => id));
       const missing = [...waiting.keys()].filter((id) => !listed.has(id));
@@ -68,6 +70,7 @@ export async function manageApprovals() {
     rows.append(made);
     part(made, "longer").hidden = place.scrollHeight <= place.clientHeight;
     waiting.set(approval.id, { approval, made });
+    known.add(approval.id);
   }
 
   function tellTimes(approval, made) {
