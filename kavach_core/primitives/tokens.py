@@ -21,6 +21,8 @@ _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 _BODY: Final = 43
 _CHECKSUM: Final = 6
 _CHARACTERS: Final = frozenset(_ALPHABET)
+#: Every two digits of base62: a checksum is read with every call.
+_PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
 
 
 class TokenKind(StrEnum):
@@ -45,8 +47,8 @@ class Minted:
 
 def mint(kind: TokenKind) -> Minted:
     """Make a token of this kind from 256 random bits."""
-    body = _base62(secrets.randbits(256), _BODY)
-    token = f"{kind}{body}{_checksum(kind, body)}"
+    unchecked = kind + _base62(secrets.randbits(256), _BODY)
+    token = unchecked + _checksum(unchecked)
     return Minted(token, digest(token))
 
 
@@ -74,16 +76,17 @@ def _well_formed(token: str, kind: TokenKind) -> bool:
     rest = token[len(kind) :]
     if len(rest) != _BODY + _CHECKSUM or not _CHARACTERS.issuperset(rest):
         return False
-    return rest[_BODY:] == _checksum(kind, rest[:_BODY])
+    return token[-_CHECKSUM:] == _checksum(token[:-_CHECKSUM])
 
 
-def _checksum(kind: TokenKind, body: str) -> str:
-    return _base62(zlib.crc32(f"{kind}{body}".encode("ascii")), _CHECKSUM)
+def _checksum(unchecked: str) -> str:
+    return _base62(zlib.crc32(unchecked.encode("ascii")), _CHECKSUM)
 
 
 def _base62(number: int, width: int) -> str:
-    digits: list[str] = []
-    for _ in range(width):
-        number, digit = divmod(number, 62)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
+    pairs: list[str] = []
+    for _ in range((width + 1) // 2):
+        number, pair = divmod(number, len(_PAIRS))
+        pairs.append(_PAIRS[pair])
+    pairs.reverse()
+    return "".join(pairs)[-width:]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from kavach_core.errors import InvalidInput, StoreUnavailable
 from kavach_core.store.faults import CommitLost, DataRejected, RunAgain, too_many, too_slow, unavailable
@@ -49,6 +51,36 @@ class Caller(Generic[Q, A]):
     future: asyncio.Future[A]
 
 
+class Patience:
+    """Tells those of one loop who waited too long. All may wait equally long, so one timer is enough for them."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        #: Who came first is first; the answered are dropped when they get there.
+        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def bound(self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
+        """Let a future of the loop wait no longer than this."""
+        self._forget_answered()
+        give_up_at = loop.time() + self._seconds
+        self._waiting.append((give_up_at, future))
+        if self._timer is None:
+            self._timer = loop.call_at(give_up_at, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        self._forget_answered()
+        while self._waiting and self._waiting[0][0] <= now:
+            fail(self._waiting.popleft()[1], too_slow())
+            self._forget_answered()
+        self._timer = loop.call_at(self._waiting[0][0], self._look, loop) if self._waiting else None
+
+    def _forget_answered(self) -> None:
+        while self._waiting and self._waiting[0][1].done():
+            self._waiting.popleft()
+
+
 class BatchLane(Generic[Q, A]):
     """The waiting room of one worker; callers may come from any thread and loop."""
 
@@ -66,6 +98,7 @@ class BatchLane(Generic[Q, A]):
         self._wake = wake
         self._lock = threading.Lock()
         self._waiting = TurnQueue[Caller[Q, A]](traffic.max_waiting)
+        self._patience: WeakKeyDictionary[asyncio.AbstractEventLoop, Patience] = WeakKeyDictionary()
         self._busy = False
 
     async def submit(self, question: Q) -> A:
@@ -76,7 +109,7 @@ class BatchLane(Generic[Q, A]):
         """
         self._require_open()
         loop = asyncio.get_running_loop()
-        caller = Caller[Q, A](question, loop, loop.create_future())
+        caller: Caller[Q, A] = Caller(question, loop, loop.create_future())
         with self._lock:
             turned_away = self._waiting.put(self._traffic.turn_of(question), caller)
             if not self._busy:
@@ -85,11 +118,11 @@ class BatchLane(Generic[Q, A]):
         if turned_away is not None:
             call_in(turned_away.loop, fail, turned_away.future, too_many())
         # Who waits for too long is told so and not decided; where the transaction is under way already, it goes on.
-        timer = loop.call_later(self._traffic.patience, _give_up, caller.future)
-        try:
-            return await caller.future
-        finally:
-            timer.cancel()
+        patience = self._patience.get(loop)
+        if patience is None:
+            patience = self._patience[loop] = Patience(self._traffic.patience)
+        patience.bound(loop, caller.future)
+        return await caller.future
 
     async def step(self, transact: Transact) -> bool:
         """Answer one batch of those who wait; False when nobody does any more."""
@@ -149,10 +182,6 @@ class BatchLane(Generic[Q, A]):
             raise
         self._worker.committed()
         return answers
-
-
-def _give_up(future: asyncio.Future[A]) -> None:
-    fail(future, too_slow())
 
 
 def _chained(error: Exception, cause: BaseException) -> Exception:
