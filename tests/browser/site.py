@@ -37,6 +37,11 @@ STRICT: Final = (
 _WATCH: Final = """
 addEventListener("securitypolicyviolation", (e) => console.error(`VIOLATION ${e.violatedDirective} ${e.blockedURI}`));
 addEventListener("unhandledrejection", (e) => console.error(`VIOLATION unhandled ${e.reason}`));
+const { get } = globalThis.CredentialsContainer?.prototype ?? {};
+if (get) CredentialsContainer.prototype.get = function (options) {
+  if (options?.mediation === "conditional") document.documentElement.dataset.autofill = "waits";
+  return get.call(this, options);
+};
 """
 
 
@@ -117,6 +122,9 @@ class Person:
         await self.touches(False)
         await self.page.get_by_role("button", name="Sign out", exact=True).click()
         await expect(self.page.get_by_role("heading", name="Sign in")).to_be_visible()
+        if await self.page.evaluate("PublicKeyCredential.isConditionalMediationAvailable()"):
+            # Or it might be autofill that is touched next.
+            await expect(self.page.locator("html[data-autofill=waits]")).to_be_attached()
 
     async def touches(self, at_once: bool) -> None:
         """Whether the authenticator is touched as soon as the next request asks."""

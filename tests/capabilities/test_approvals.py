@@ -387,7 +387,10 @@ async def test_a_question_of_an_agent_that_has_ended_cannot_be_answered(kavach: 
         with pytest.raises(FinalState) as ended:
             await kavach.approvals.approve(approval_id, by="alice")
         assert ended.value.details == {"agentId": agent.id}
-    assert await statuses(kavach) == {"pending": 2} and "approval.approved" not in await events(kavach)
+    assert await statuses(kavach) == {"expired": 1, "pending": 1}, "a revoked agent comes never back"
+    assert "approval.approved" not in await events(kavach)
+    assert [each.id for each in await kavach.approvals.list(status="pending")] == [second]
+    assert [each.id for each in await kavach.approvals.list(status="expired")] == [first]
     await kavach.owners.resume("bob")
     assert (await kavach.approvals.deny(second, by="bob")).status == "denied"
 

@@ -18,7 +18,7 @@ class ApprovalStatus(StrEnum):
     #: Such calls are refused, without asking again, until it expires.
     DENIED = "denied"
     USED = "used"
-    #: Nobody answered, or nobody used the answer, in time.
+    #: Nobody answered, or nobody used the answer, in time; or the agent was revoked.
     EXPIRED = "expired"
 
 

@@ -37,15 +37,17 @@ where project_id = $1 and id = $2 and status = 'pending' and closed_at is null a
 _PRUNE: Final = "delete from kavach_approvals where project_id = $1 and expires_at < $2"
 _SELECT: Final = """
 select p.id, p.agent_id, g.name, g.owner_id, p.action, p.resource, p.arguments, p.arguments_hash, p.status,
-    p.created_at, p.expires_at, p.decided_at, p.decided_by, p.audit_id
+    p.created_at, p.expires_at, p.decided_at, p.decided_by, p.audit_id, g.revoked_at
 from kavach_approvals p join kavach_agents g on g.project_id = p.project_id and g.id = p.agent_id
 """
+# What nobody can use any more is over, whatever was answered.
+_IS_OPEN: Final = "p.expires_at > {now} and g.revoked_at is null"
 _STATUS: Final = {
-    ApprovalStatus.PENDING: "p.status = 'pending' and p.expires_at > {now}",
-    ApprovalStatus.APPROVED: "p.status = 'approved' and p.expires_at > {now}",
+    ApprovalStatus.PENDING: f"p.status = 'pending' and {_IS_OPEN}",
+    ApprovalStatus.APPROVED: f"p.status = 'approved' and {_IS_OPEN}",
     ApprovalStatus.DENIED: "p.status = 'denied'",
     ApprovalStatus.USED: "p.status = 'used'",
-    ApprovalStatus.EXPIRED: "p.status in ('pending', 'approved') and p.expires_at <= {now}",
+    ApprovalStatus.EXPIRED: f"p.status in ('pending', 'approved') and not ({_IS_OPEN})",
 }
 
 
@@ -139,8 +141,9 @@ async def prune(tx: Transaction, project: str, before: int) -> int:
 
 def _to_model(row: Row, now: int) -> Approval:
     agent_id, agent_name, owner_id, action, resource, *more = cast("tuple[Any, ...]", tuple(row)[1:])
-    arguments, digest, status, created_at, expires_at, decided_at, decided_by, audit_id = more
-    is_over = status in (ApprovalStatus.PENDING, ApprovalStatus.APPROVED) and expires_at <= now
+    arguments, digest, status, created_at, expires_at, decided_at, decided_by, audit_id, revoked_at = more
+    is_over = expires_at <= now or revoked_at is not None
+    is_expired = is_over and status in (ApprovalStatus.PENDING, ApprovalStatus.APPROVED)
     return Approval(
         id=ids.APPROVAL.text(cast(bytes, row[0])),
         agent_id=ids.AGENT.text(agent_id),
@@ -150,7 +153,7 @@ def _to_model(row: Row, now: int) -> Approval:
         resource=resource,
         arguments=None if arguments is None else json.loads(arguments),
         arguments_hash=None if digest is None else digest.hex(),
-        status=ApprovalStatus.EXPIRED if is_over else ApprovalStatus(status),
+        status=ApprovalStatus.EXPIRED if is_expired else ApprovalStatus(status),
         created_at=to_datetime(created_at),
         expires_at=to_datetime(expires_at),
         decided_at=optional_datetime(decided_at),
