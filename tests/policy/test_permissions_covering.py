@@ -71,7 +71,7 @@ def test_the_property_notices_a_wrong_comparison(wrong: Covers) -> None:
         assert_sound(wrong, examples=5_000)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.data(), pairs, instants)
 def test_inheriting_is_sound_once_what_is_left_out_is_taken_over(
     data: st.DataObject, pair: tuple[Permission, Permission], now: int
@@ -84,7 +84,7 @@ def test_inheriting_is_sound_once_what_is_left_out_is_taken_over(
         assert allows(held, request, now) or not allows(child, request, now)
 
 
-@settings(max_examples=100)
+@settings(max_examples=80)
 @given(permissions())
 def test_everything_covers_itself_and_the_unlimited_covers_all(permission: Permission) -> None:
     assert covers(permission, permission)
@@ -182,7 +182,7 @@ def test_two_permissions_do_not_cover_together() -> None:
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.lists(permissions(), max_size=6), permissions(), st.booleans())
 def test_uncovered_is_covers_for_each_pair(held: list[Permission], asked: Permission, inherit: bool) -> None:
     by_hand = tuple(
@@ -205,7 +205,7 @@ def _share_an_argument(one: Permission, other: Permission) -> bool:
     return bool(names[0] & names[1])
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.data(), pairs, instants)
 def test_two_permissions_meet_in_what_both_allow(
     data: st.DataObject, pair: tuple[Permission, Permission], now: int

@@ -18,7 +18,7 @@ def asking(action: str, resource: str) -> AccessRequest:
     return AccessRequest.of(action=action, resource=resource)
 
 
-@settings(max_examples=200)
+@settings(max_examples=70)
 @given(st.data(), st.lists(permissions(), max_size=12))
 def test_matching_finds_what_looking_at_every_permission_finds(data: st.DataObject, listed: list[Permission]) -> None:
     request = data.draw(requests(of=data.draw(st.sampled_from([None, *listed]))))
@@ -37,7 +37,7 @@ def test_a_set_tells_how_large_it_is_and_which_it_is() -> None:
     assert made == PermissionSet.of([parse_permission("read:repos")]) != PermissionSet.of([]) and made != made.digest
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(st.lists(permissions(), max_size=8), st.randoms())
 def test_a_set_is_its_content_however_it_was_listed(listed: list[Permission], random: object) -> None:
     made = PermissionSet.of(listed)
