@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NamedTuple
 
-#: Nanoseconds: how long a reservation that nobody settles is held, and how much earlier it may fall back.
+#: Nanoseconds: how long a reservation that nobody settles is held, and how much later it may fall back.
 _SECOND = 1_000_000_000
-LEASE, EARLY = _SECOND, _SECOND // 16
+LEASE, LATE = _SECOND, _SECOND // 16
 #: How long after the end of a process the database may still carry out what it was sent.
 _SLACK = _SECOND // 10
 
@@ -53,12 +53,12 @@ class Call:
         """The last moment at which it may have held all that it reserved."""
         if self.actual is not None:
             return self.settle_end or self.dead + _SLACK
-        return self.latest_end + LEASE
+        return self.latest_end + LEASE + LATE
 
     @property
     def earliest_release(self) -> int:
         """The first moment at which it may have held less than it reserved."""
-        return self.settle_begin if self.actual is not None else self.begin + LEASE - EARLY
+        return self.settle_begin if self.actual is not None else self.begin + LEASE
 
 
 class Limit(NamedTuple):

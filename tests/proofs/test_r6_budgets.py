@@ -246,7 +246,7 @@ def _add_records(calls: dict[str, Call], rows: Sequence[Row]) -> list[str]:
 
 async def _when_leases_are_over(database: str, rows: Sequence[Row]) -> list[Budget]:
     """The budgets at the moment at which the last reservation must have fallen back."""
-    over = max(ids.moment(row.id) for row in rows) + int(LEASE[:-1]) * SECOND
+    over = max(ids.moment(row.id) for row in rows) + int(LEASE[:-1]) * SECOND * 17 // 16
     async with await create_kavach(database=database, clock=lambda: over) as later:
         return list(await later.budgets.list())
 

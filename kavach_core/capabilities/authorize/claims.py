@@ -33,7 +33,8 @@ class Claims:
 
     def __init__(self, facts: Facts, *, settle_within: int, fall_back: bool) -> None:
         self._facts = facts
-        self._lease_ends_at = lease_end(facts.now, settle_within)
+        end = facts.now + settle_within
+        self._lease_ends_at = lease_end(facts.now, settle_within) if fall_back else end
         self._fall_back = fall_back
         self._stock = Stock({}, {})
         self._approvals: dict[bytes, OpenApproval] = {}

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 from kavach_core.capabilities.budgets.model import Action, Holder, Measure, Period
 from kavach_core.primitives.clock import NEVER, SECOND
 
-#: A lease ends on one of so many marks within its length, so that a ledger holds few: at most a sixteenth early.
+#: What falls back does so on one of so many marks in a lease's length, so that a ledger holds few. It is a sixteenth late
+#: at most.
 _MARKS: Final = 16
 #: What a refused caller is told to wait for a budget that never begins anew. Only a change of the budget helps.
 _FAR: Final = 24 * 60 * 60
@@ -152,9 +153,9 @@ class Ledger:
 
 
 def lease_end(now: int, length: int) -> int:
-    """When a lease of this length that begins now ends: at most a sixteenth of it early, never late."""
+    """When what is reserved now for this length falls back: at most a sixteenth of it late, never early."""
     mark = length // _MARKS
-    return (now + length) // mark * mark
+    return -(-(now + length) // mark) * mark
 
 
 def _read_leases(text: str) -> dict[int, int]:
