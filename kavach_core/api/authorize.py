@@ -32,7 +32,7 @@ class AuthorizeIn(In):
     resource: str
     arguments: dict[str, Any] | None = None
     context: ContextIn | None = None
-    #: The most the call can cost, in whole units.
+    #: The most the call can cost, in whole units. Only an API key says so; a human may try it in a dry run.
     cost: int | None = None
     dry_run: bool = False
 
@@ -127,6 +127,9 @@ async def _about(call: Call, agent_id: str, body: AuthorizeIn, *, field: str = "
 async def _ask(call: Call, subject: AgentIdentity | str, body: AuthorizeIn) -> AuthorizeOut:
     if body.dry_run:
         _check_may_explain(call)
+    elif body.cost is not None and not isinstance(call.identity, ServiceIdentity):
+        # Who is bounded by a budget, or by one that others share, could use it up or end them with a number.
+        raise CallerNotAllowed("What a call costs is said by the app: an API key, or the route that is called.")
     decision = await call.kavach.authorize(
         subject,
         action=body.action,

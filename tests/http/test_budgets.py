@@ -214,13 +214,28 @@ async def test_what_is_no_budget_changes_nothing(stored_world: World) -> None:
 
 @ONE_FRAMEWORK
 async def test_a_cost_in_the_question_is_reserved(world: World) -> None:
-    agent = await world.agent()
+    agent, service = await world.agent(), await world.service("authorize")
     await world.kavach.budgets.create(agent_id=agent.id, measure="cost", limit=9, per="forever")
-    asked = {"action": "read", "resource": "repos", "cost": 6}
-    codes = [(await world.call("POST", "/authorize", bearer(agent.token), json=asked)).json() for _ in range(2)]
+    asked = {"agentId": agent.id, "action": "read", "resource": "repos", "cost": 6}
+    codes = [(await world.call("POST", "/authorize", service, json=asked)).json() for _ in range(2)]
     assert [(each["code"], each["retryAfter"]) for each in codes] == [("ALLOWED", None), ("BUDGET_EXCEEDED", 86_400)]
     null = await world.call("POST", "/authorize", bearer(agent.token), json={**asked, "cost": None})
     assert null.json()["code"] == "ALLOWED"
+
+
+@ONE_FRAMEWORK
+async def test_nobody_says_what_their_own_calls_cost(world: World) -> None:
+    """Or one agent could suspend everybody with a number, where a budget they share ends what it hangs on."""
+    agent, human = await world.agent(), await world.human()
+    await world.kavach.budgets.create(measure="cost", limit=9, per="forever", action="revoke")
+    asked = {"action": "read", "resource": "repos", "cost": 10}
+    before = await dump(world.kavach)
+    for path, caller in (("/authorize", bearer(agent.token)), (f"/agents/{agent.id}/authorize", human)):
+        assert error_of(await world.call("POST", path, caller, json=asked)) == (403, "CALLER_NOT_ALLOWED")
+    assert await dump(world.kavach) == before
+    tried = await world.call("POST", f"/agents/{agent.id}/authorize", human, json={**asked, "dryRun": True})
+    assert tried.json()["code"] == "BUDGET_EXCEEDED"
+    assert (await world.call("POST", "/authorize", bearer(agent.token), json={**asked, "cost": None})).json()["allowed"]
 
 
 async def test_what_an_owner_may_do_is_set_by_keys_and_binds_guarded_routes(stored_world: World) -> None:

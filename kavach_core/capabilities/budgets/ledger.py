@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from kavach_core.capabilities.budgets.model import Action, Holder, Measure, Period
 from kavach_core.primitives.clock import NEVER, SECOND
 
-#: What falls back does so on one of so many marks in a lease's length, so that a ledger holds few. It is a sixteenth late
+#: What falls back does so on one of so many marks in a lease's length, so that a ledger holds few: a sixteenth late
 #: at most.
 _MARKS: Final = 16
 #: What a refused caller is told to wait for a budget that never begins anew. Only a change of the budget helps.
