@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kavach_core.api.entitled import owner_filter, require_agent
-from kavach_core.api.models import Number, Out, Query, write_time
+from kavach_core.api.models import EmptyIn, Number, Out, Query, write_time
 from kavach_core.api.operation import Call, Caller, Operation
 from kavach_core.capabilities.approvals import Approval
 from kavach_core.capabilities.authorize.redaction import find_redacted
@@ -178,6 +178,8 @@ OPERATIONS = (
         scope=Scope.APPROVALS_WRITE,
         summary="Let the one call that was asked about go ahead, once",
         tag="approvals",
+        body=EmptyIn,
+        body_optional=True,
         output=ApprovalOut,
         handler=_approve,
     ),
@@ -189,6 +191,8 @@ OPERATIONS = (
         scope=Scope.APPROVALS_WRITE,
         summary="Refuse the call that was asked about",
         tag="approvals",
+        body=EmptyIn,
+        body_optional=True,
         output=ApprovalOut,
         handler=_deny,
     ),

@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import Field
 
 from kavach_core.api.entitled import check_key_gives
-from kavach_core.api.models import In, Out, PermissionIn, PermissionOut, read_time, write_time
+from kavach_core.api.models import EmptyIn, In, Out, PermissionIn, PermissionOut, read_time, write_time
 from kavach_core.api.operation import LARGE, Call, Caller, Operation
 from kavach_core.capabilities.keys import ApiKey, Scope
 from kavach_core.capabilities.keys.model import parse_scopes
@@ -155,6 +155,8 @@ OPERATIONS = (
         scope=Scope.KEYS_WRITE,
         summary="Replace the secret of an API key",
         tag="keys",
+        body=EmptyIn,
+        body_optional=True,
         output=KeyOut,
         handler=_rotate,
     ),

@@ -33,6 +33,10 @@ class In(BaseModel):
         return getattr(self, name) is not None
 
 
+class EmptyIn(In):
+    """No members. An operation that has nothing to be told refuses what it is told, rather than leave it out."""
+
+
 class Query(BaseModel):
     """A query string: values arrive as text and are read as what they stand for."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kavach_core.api.models import Out, write_time
+from kavach_core.api.models import EmptyIn, Out, write_time
 from kavach_core.api.operation import Call, Caller, Operation
 from kavach_core.capabilities.keys import Scope
 
@@ -49,6 +49,8 @@ OPERATIONS = (
         scope=Scope.PROJECT_WRITE,
         summary="Refuse every agent of every owner, from the next call on",
         tag="project",
+        body=EmptyIn,
+        body_optional=True,
         status=204,
         handler=_suspend,
     ),
@@ -60,6 +62,8 @@ OPERATIONS = (
         scope=Scope.PROJECT_WRITE,
         summary="Let the agents go on",
         tag="project",
+        body=EmptyIn,
+        body_optional=True,
         status=204,
         handler=_resume,
     ),

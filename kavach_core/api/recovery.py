@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kavach_core.api.mail import mail, mail_proof, page_link
-from kavach_core.api.models import In, Out, write_time
+from kavach_core.api.models import EmptyIn, In, Out, write_time
 from kavach_core.api.operation import Call, Caller, Operation, Reply
 from kavach_core.api.passwords import MailedOut
 from kavach_core.api.signed_in import SignedInOut, UserOut, human_of, own_session_id, signed_in
@@ -125,6 +125,8 @@ OPERATIONS = (
         callers=_HUMAN,
         summary="Get ten recovery codes in place of older ones; needs a fresh session",
         tag="recovery",
+        body=EmptyIn,
+        body_optional=True,
         output=CodesOut,
         status=201,
         handler=_issue_codes,
@@ -171,6 +173,8 @@ OPERATIONS = (
         scope=Scope.SESSIONS_WRITE,
         summary="Make a recovery link for somebody without mail",
         tag="recovery",
+        body=EmptyIn,
+        body_optional=True,
         output=LinkOut,
         status=201,
         handler=_issue_link,
@@ -184,6 +188,8 @@ OPERATIONS = (
         tag="recovery",
         output=MailedOut,
         status=202,
+        body=EmptyIn,
+        body_optional=True,
         handler=_mail_proof,
     ),
     Operation(

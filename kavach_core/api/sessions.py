@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kavach_core.api.cookies import no_session_cookie
 from kavach_core.api.credentials import bearer_of
-from kavach_core.api.models import In
+from kavach_core.api.models import EmptyIn, In
 from kavach_core.api.operation import Call, Caller, Operation, Reply
 from kavach_core.api.signed_in import SessionOut, human_of, own_session_id
 from kavach_core.capabilities.keys import Scope
@@ -105,6 +105,8 @@ OPERATIONS = (
         callers=_HUMAN,
         summary="End all of one's own sessions but this one",
         tag="sessions",
+        body=EmptyIn,
+        body_optional=True,
         status=204,
         handler=_revoke_others,
     ),

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from kavach_core.api.models import EmptyIn
+from kavach_core.api.operation import Caller
+from kavach_core.api.table import TABLE
 from kavach_core.testing import FrozenClock
 from tests.capabilities.support import count, dump
 from tests.http.examples import Cast, make_cast
@@ -51,6 +54,22 @@ async def test_bad_input_is_refused_and_changes_nothing(world: World) -> None:
             told = f"{bad.method} {bad.path[:80]} {(bad.body or '')[:80]}"
             assert not answer.is_success, f"{told} was accepted: {answer.text}"
             assert error_of(answer) == bad.answer, f"{told} was answered {answer.text}"
+    assert await dump(world.kavach) == before
+
+
+async def test_an_operation_that_needs_to_be_told_nothing_leaves_out_nothing_it_is_told(world: World) -> None:
+    """Approved is approved: who says `{"status": "denied"}` or `{"onlyIf": ...}` to it has meant something else."""
+    untold = [operation for operation in TABLE if operation.body is EmptyIn]
+    assert {"approve", "deny", "suspendProject"} <= {operation.name for operation in untold}
+    service, human = await world.service(), await world.human()
+    before = await dump(world.kavach)
+    for operation in untold:
+        caller = service if Caller.SERVICE in operation.callers else human
+        path = operation.path.replace("{id}", "x")
+        for wrong in (b'{"onlyIf":1}', b"{broken", b"[]"):
+            headers = {**caller, "content-type": "application/json"}
+            answer = await world.call(operation.method, path, headers, content=wrong)
+            assert error_of(answer) == INVALID, (operation.name, wrong)
     assert await dump(world.kavach) == before
 
 
