@@ -10,6 +10,7 @@ from kavach_core.api.operation import Call, Caller, Operation
 from kavach_core.capabilities.approvals import Approval
 from kavach_core.capabilities.authorize.redaction import find_redacted
 from kavach_core.capabilities.keys import Scope
+from kavach_core.config import Config
 from kavach_core.errors import InvalidInput, NotFound
 from kavach_core.primitives.page import Page
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity
@@ -54,6 +55,9 @@ class ApprovalOut(Out):
     arguments_json: str | None
     redacted: list[str]
     arguments_hash: str | None
+    #: What the call may cost at most, and in what; null if that was not said.
+    cost: int | None
+    cost_unit: str
     status: str
     created_at: str
     expires_at: str
@@ -62,8 +66,8 @@ class ApprovalOut(Out):
     audit_id: str | None
 
     @classmethod
-    def of(cls, approval: Approval, secrets: tuple[str, ...]) -> ApprovalOut:
-        """The wire form of an approval; `secrets` are ends of the names whose values are hidden."""
+    def of(cls, approval: Approval, config: Config) -> ApprovalOut:
+        """The wire form of an approval."""
         arguments = approval.arguments
         return cls(
             id=approval.id,
@@ -74,8 +78,10 @@ class ApprovalOut(Out):
             resource=approval.resource,
             arguments=arguments,
             arguments_json=None if arguments is None else canonical_json(arguments),
-            redacted=list(find_redacted(arguments, secrets)),
+            redacted=list(find_redacted(arguments, config.redact)),
             arguments_hash=approval.arguments_hash,
+            cost=approval.cost,
+            cost_unit=config.cost_unit,
             status=approval.status.value,
             created_at=write_time(approval.created_at) or "",
             expires_at=write_time(approval.expires_at) or "",
@@ -135,7 +141,7 @@ async def _require(call: Call) -> Approval:
 
 
 def _shown(call: Call, approval: Approval) -> ApprovalOut:
-    return ApprovalOut.of(approval, call.edge.config.redact)
+    return ApprovalOut.of(approval, call.edge.config)
 
 
 def _who(call: Call) -> str:

@@ -89,6 +89,7 @@ def _to_json(approval: Approval) -> dict[str, object]:
         "resource": approval.resource,
         "arguments": approval.arguments,
         "argumentsHash": approval.arguments_hash,
+        "cost": approval.cost,
         "status": approval.status.value,
         "createdAt": optional_iso(approval.created_at),
         "expiresAt": optional_iso(approval.expires_at),

@@ -55,6 +55,7 @@ async def test_a_human_sees_what_is_asked_exactly_and_agrees_once_with_the_keybo
     assert await row.get_by_role("group").inner_text() == _SHOWN
     assert await row.locator("img").count() == 0
     await expect(row).to_contain_text("Expires in 60 minutes")
+    await expect(row).not_to_contain_text("Costs")
 
     await page.get_by_role("button", name="Approve send on payments for treasurer").focus()
     await page.keyboard.press("Enter")
@@ -68,6 +69,16 @@ async def test_a_human_sees_what_is_asked_exactly_and_agrees_once_with_the_keybo
     assert await _ask(person, agent, {**_HOSTILE, "amount": 1}) == "APPROVAL_REQUIRED"
     assert await _ask(person, agent, _HOSTILE) == "ALLOWED"
     assert await _ask(person, agent, _HOSTILE) == "APPROVAL_REQUIRED"
+
+
+async def test_a_human_is_told_what_a_call_may_cost(person: Person) -> None:
+    agent = await _begin(person)
+    call = {"action": "send", "resource": "payments", "cost": 5000}
+    assert (await person.site.kavach.authorize(agent.token, **call)).code == "APPROVAL_REQUIRED"
+    await person.page.reload()
+    await person.sees_sections()
+    await expect(_rows(person)).to_contain_text("The call has no arguments.")
+    await expect(_rows(person)).to_contain_text("Costs up to 5000 units")
 
 
 async def test_a_long_call_is_shown_whole_in_one_run_and_fits_the_page(person: Person) -> None:

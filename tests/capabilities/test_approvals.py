@@ -340,8 +340,8 @@ async def test_the_same_check_catches_agents_that_are_not_locked_while_they_ask(
     """The negative control: two batches count the questions before either has asked."""
     meeting, count_pending = asyncio.Barrier(2), approvals.count_pending
 
-    async def count_alone(tx: Transaction, project: str, agent_id: bytes) -> int:
-        found = await count_pending(tx, project, agent_id)
+    async def count_alone(tx: Transaction, project: str, owner_id: str, agent_id: bytes) -> tuple[int, int]:
+        found = await count_pending(tx, project, owner_id, agent_id)
         await meeting.wait()
         return found
 
@@ -373,6 +373,54 @@ async def test_at_most_20_questions_of_an_agent_wait(
     assert await code(kavach, agent.token, PAY, arguments={"n": -2}) == "TOO_MANY_APPROVALS"
     clock.advance("1h")  # those that nobody answered do not wait any more
     assert await asked(kavach, agent, arguments={"n": -2})
+
+
+async def test_at_most_60_questions_wait_for_one_human_whoever_asks_them(
+    kavach: Kavach, open_kavach: OpenKavach
+) -> None:
+    """Or an agent would ask on in the names of agents it makes."""
+    both, root = (kavach, await open_kavach()), await make_agent(kavach, CONSENT)
+    agents = [root, *[await kavach.agents.delegate(from_=root.id, permissions=[CONSENT]) for _ in range(3)]]
+    for each in agents[:3]:
+        await _ask_much(both, each, range(15))
+    decisions = await asyncio.gather(*[_ask_much(both, each, range(15, 25)) for each in agents[1:]])
+    codes = Counter(decision.code.value for each in decisions for decision in each)
+    assert codes == {"APPROVAL_REQUIRED": 15, "TOO_MANY_APPROVALS": 15}
+    assert await statuses(kavach) == {"pending": 60}
+    assert await asked(kavach, await make_agent(kavach, CONSENT, owner_id="bob"))
+    await kavach.agents.revoke(agents[1].id)  # nobody can answer its questions any more
+    assert await asked(kavach, root, arguments={"n": -1})
+
+
+async def test_an_approval_is_for_the_cost_the_human_was_told(kavach: Kavach) -> None:
+    agent = await make_agent(kavach, CONSENT)
+    ids = [(await ask(kavach, agent.token, PAY, cost=cost)).approval_id or "" for cost in (5, None)]
+    assert [(await kavach.approvals.get(each)).cost for each in ids] == [5, None] and len({*ids}) == 2
+    for each in ids:
+        await kavach.approvals.approve(each, by="alice")
+    assert await code(kavach, agent.token, PAY, cost=5000) == "APPROVAL_REQUIRED"
+    assert [await code(kavach, agent.token, PAY, cost=cost) for cost in (5, None)] == ["ALLOWED"] * 2
+
+
+async def test_calls_that_differ_in_a_secret_are_two_and_no_hash_tells_them_apart(kavach: Kavach) -> None:
+    agent = await make_agent(kavach, CONSENT)
+    first, second = [
+        await kavach.approvals.get(await asked(kavach, agent, arguments={"pin_token": pin})) for pin in ("1", "2")
+    ]
+    assert first.id != second.id and first.arguments_hash == second.arguments_hash
+    assert {entry.arguments_hash for entry in (await kavach.audit.query()).items} == {first.arguments_hash}
+
+
+async def test_a_question_is_over_when_its_agent_has_ended_by_itself(kavach: Kavach, clock: FrozenClock) -> None:
+    idle = await make_agent(kavach, CONSENT, ttl="1m")
+    ends = await make_agent(kavach, CONSENT, expires_at=clock.now + timedelta(minutes=2))
+    waiting = [await asked(kavach, each) for each in (idle, ends)]
+    for minutes in (1, 2):
+        clock.advance("1m")
+        over = waiting[:minutes]
+        assert [(await kavach.approvals.get(each)).status for each in over] == ["expired"] * minutes
+        assert {each.id for each in await kavach.approvals.list(status="expired")} == {*over}
+    assert not list(await kavach.approvals.list(status="pending"))
 
 
 # Who.

@@ -292,8 +292,10 @@ EXAMPLES: Final[dict[str, Example]] = {
 
 async def make_cast(world: World, owner: str = "alice") -> Cast:
     """A fresh cast of one owner."""
-    # One of the operations stops all agents.
+    # One of the operations stops all agents; and only so many questions wait for one human.
     await world.kavach.project.resume()
+    for waiting in await world.kavach.approvals.list(owner_id=owner, status="pending"):
+        await world.kavach.approvals.deny(waiting.id, by=owner)
     consent = {"resource": "bills", "actions": ["pay"], "constraints": {"requireApproval": True}}
     giver = await world.agent("read:repos", "read:issues", consent, owner=owner)
     receiver = await world.agent("read:repos", owner=owner)

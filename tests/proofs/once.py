@@ -138,7 +138,7 @@ def _only_look() -> None:
     budgets._LOCK_RESERVATION = look("audit_id, amount, charges, lease_ends_at", "kavach_reservations", "audit_id")
     challenges._TAKE = look("kind, browser_hash, user_id, session_id, data, expires_at", "kavach_challenges", "hash")
     recovery._USE = look("user_id", "kavach_recovery_codes", "hash")
-    keys.asking = lambda agent_id: agent_id + os.urandom(16)
+    keys.asking = lambda owner_id: os.urandom(17)
 
 
 @asynccontextmanager

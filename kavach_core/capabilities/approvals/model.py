@@ -36,8 +36,10 @@ class Approval:
     resource: str
     #: What the call was made with, redacted as in the audit but never cut; None if it had no arguments.
     arguments: dict[str, object] | None
-    #: SHA-256 of the canonical JSON of the arguments as they were, which the approval is bound to.
+    #: SHA-256 of their canonical JSON, with secrets hidden: of a secret that can be guessed no hash is told.
     arguments_hash: str | None
+    #: What the call may cost at most, if that was said.
+    cost: int | None
     status: ApprovalStatus
     created_at: datetime
     #: Until when it can be answered; once approved, until when it can be used.
@@ -67,12 +69,14 @@ class Asked(NamedTuple):
     resource: str
     arguments: str | None
     arguments_hash: bytes | None
+    cost: int | None
 
 
-def bind(agent_id: bytes, action: str, resource: str, arguments_hash: bytes | None) -> bytes:
-    """What an approval is good for: this agent, this action, this resource and exactly these arguments.
+def bind(agent_id: bytes, action: str, resource: str, arguments_hash: bytes | None, cost: int | None) -> bytes:
+    """What an approval is good for: this agent, this action, this resource, exactly these arguments and this cost.
 
     Each part goes in behind its length, so that no two calls are one text.
     """
-    parts = (agent_id, action.encode(), resource.encode(), arguments_hash or b"")
+    said_cost = b"" if cost is None else str(cost).encode()
+    parts = (agent_id, action.encode(), resource.encode(), arguments_hash or b"", said_cost)
     return hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()

@@ -20,15 +20,17 @@ returning {_OPEN_COLUMNS}
 """
 _OPEN: Final = f"""
 insert into kavach_approvals (project_id, id, {", ".join(Asked._fields)}, status, created_at, expires_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, 'pending', $9, $10)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'pending', $10, $11)
 """
 _CLOSE: Final = "update kavach_approvals set closed_at = $3 where project_id = $1 and id = $2"
 _USE: Final = (
     "update kavach_approvals set status = 'used', closed_at = $3, audit_id = $4 where project_id = $1 and id = $2"
 )
 _COUNT_PENDING: Final = """
-select count(*) from kavach_approvals
-where project_id = $1 and agent_id = $2 and status = 'pending' and closed_at is null and expires_at > $3
+select count(*), count(*) filter (where p.agent_id = $3)
+from kavach_agents g join kavach_approvals p on p.project_id = g.project_id and p.agent_id = g.id
+where g.project_id = $1 and g.owner_id = $2 and g.revoked_at is null
+    and p.status = 'pending' and p.closed_at is null and p.expires_at > $4
 """
 _ANSWER: Final = """
 update kavach_approvals set status = $3, decided_at = $4, decided_by = $5, expires_at = $6
@@ -36,12 +38,12 @@ where project_id = $1 and id = $2 and status = 'pending' and closed_at is null a
 """
 _PRUNE: Final = "delete from kavach_approvals where project_id = $1 and expires_at < $2"
 _SELECT: Final = """
-select p.id, p.agent_id, g.name, g.owner_id, p.action, p.resource, p.arguments, p.arguments_hash, p.status,
-    p.created_at, p.expires_at, p.decided_at, p.decided_by, p.audit_id, g.revoked_at
+select p.id, p.agent_id, g.name, g.owner_id, p.action, p.resource, p.arguments, p.arguments_hash, p.cost,
+    p.status, p.created_at, p.expires_at, p.decided_at, p.decided_by, p.audit_id, g.revoked_at, g.expires_at, g.idle_at
 from kavach_approvals p join kavach_agents g on g.project_id = p.project_id and g.id = p.agent_id
 """
 # What nobody can use any more is over, whatever was answered.
-_IS_OPEN: Final = "p.expires_at > {now} and g.revoked_at is null"
+_IS_OPEN: Final = "p.expires_at > {now} and g.revoked_at is null and g.expires_at > {now} and g.idle_at > {now}"
 _STATUS: Final = {
     ApprovalStatus.PENDING: f"p.status = 'pending' and {_IS_OPEN}",
     ApprovalStatus.APPROVED: f"p.status = 'approved' and {_IS_OPEN}",
@@ -74,17 +76,17 @@ async def use(tx: Transaction, project: str, used: Mapping[bytes, bytes]) -> Non
 async def open_all(tx: Transaction, project: str, asked: Sequence[Asked], *, expires_at: int) -> dict[bytes, bytes]:
     """Open an approval for each of these calls; returns its id by binding.
 
-    There is none that is not closed for any of them: nobody else asks for these agents until the commit.
+    There is none that is not closed for any of them: nobody else asks these owners until the commit.
     """
     opened = {each.binding: tx.new_id() for each in asked}
     await tx.execute_each(_OPEN, [(project, opened[each.binding], *each, tx.now, expires_at) for each in asked])
     return opened
 
 
-async def count_pending(tx: Transaction, project: str, agent_id: bytes) -> int:
-    """Return how many questions of an agent wait for an answer."""
-    row = await tx.fetch_one(_COUNT_PENDING, project, agent_id, tx.now)
-    return 0 if row is None else cast(int, row[0])
+async def count_pending(tx: Transaction, project: str, owner_id: str, agent_id: bytes) -> tuple[int, int]:
+    """Return how many questions wait for an answer of this owner, and how many of them are of this agent."""
+    row = await tx.fetch_one(_COUNT_PENDING, project, owner_id, agent_id, tx.now)
+    return (0, 0) if row is None else cast("tuple[int, int]", tuple(row))
 
 
 async def answer(
@@ -141,8 +143,9 @@ async def prune(tx: Transaction, project: str, before: int) -> int:
 
 def _to_model(row: Row, now: int) -> Approval:
     agent_id, agent_name, owner_id, action, resource, *more = cast("tuple[Any, ...]", tuple(row)[1:])
-    arguments, digest, status, created_at, expires_at, decided_at, decided_by, audit_id, revoked_at = more
-    is_over = expires_at <= now or revoked_at is not None
+    arguments, digest, cost, status, created_at, expires_at, decided_at, decided_by, audit_id, *of_agent = more
+    revoked_at, *ends = of_agent
+    is_over = revoked_at is not None or min(expires_at, *ends) <= now
     is_expired = is_over and status in (ApprovalStatus.PENDING, ApprovalStatus.APPROVED)
     return Approval(
         id=ids.APPROVAL.text(cast(bytes, row[0])),
@@ -153,6 +156,7 @@ def _to_model(row: Row, now: int) -> Approval:
         resource=resource,
         arguments=None if arguments is None else json.loads(arguments),
         arguments_hash=None if digest is None else digest.hex(),
+        cost=cost,
         status=ApprovalStatus.EXPIRED if is_expired else ApprovalStatus(status),
         created_at=to_datetime(created_at),
         expires_at=to_datetime(expires_at),

@@ -15,8 +15,10 @@ from kavach_core.primitives import ids
 from kavach_core.primitives.reasons import Reason
 from kavach_core.store import Transaction
 
-#: Questions of one agent that may wait for an answer. Who is asked too often says yes without reading.
+#: Questions of one agent, and of all agents of one owner, that may wait for an answer. Who is asked too often says yes
+#: without reading; and an agent can make others, in whose names it could ask on.
 MOST_PENDING: Final = 20
+MOST_PENDING_OF_OWNER: Final = 60
 
 
 async def ask_humans(
@@ -25,8 +27,8 @@ async def ask_humans(
     """Open approvals, at most one for each call, and name them to those who have to wait.
 
     `expired` are those of the same calls that nobody answered or used in time, by what they are bound to. Where an
-    agent has too many questions open, or the arguments are too large to be shown, nobody is asked, and the refusal
-    says so.
+    agent or its owner has too many questions open, or the arguments are too large to be shown, nobody is asked, and the
+    refusal says so.
     """
     waiting: dict[bytes, list[Outcome]] = {}
     for outcome in outcomes:
@@ -45,18 +47,22 @@ async def ask_humans(
 
 async def _within_limits(tx: Transaction, project: str, waiting: dict[bytes, list[Outcome]]) -> list[Asked]:
     asked: list[Asked] = []
-    pending: Counter[bytes] = Counter()
+    of_agents: Counter[bytes] = Counter()
+    of_owners: Counter[str] = Counter()
     for binding, outcomes in waiting.items():
         wanted = _asked(binding, outcomes[0])
         if wanted.arguments_hash is not None and wanted.arguments is None:
             _refuse(outcomes, Reason.TOO_LARGE_TO_APPROVE)
             continue
-        if wanted.agent_id not in pending:
-            pending[wanted.agent_id] = await approvals.count_pending(tx, project, wanted.agent_id)
-        if pending[wanted.agent_id] >= MOST_PENDING:
+        agent = _agent_of(outcomes[0])
+        if agent.id not in of_agents:
+            of_owner, of_agents[agent.id] = await approvals.count_pending(tx, project, agent.owner_id, agent.id)
+            of_owners.setdefault(agent.owner_id, of_owner)
+        if of_agents[agent.id] >= MOST_PENDING or of_owners[agent.owner_id] >= MOST_PENDING_OF_OWNER:
             _refuse(outcomes, Reason.TOO_MANY_APPROVALS)
             continue
-        pending[wanted.agent_id] += 1
+        of_agents[agent.id] += 1
+        of_owners[agent.owner_id] += 1
         asked.append(wanted)
     return asked
 
@@ -71,6 +77,7 @@ def _asked(binding: bytes, outcome: Outcome) -> Asked:
         resource=request.resource,
         arguments=question.shown,
         arguments_hash=question.arguments_hash,
+        cost=question.cost,
     )
 
 

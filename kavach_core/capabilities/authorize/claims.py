@@ -61,8 +61,10 @@ class Claims:
         """
         plans = [outcome.plan for outcome in outcomes if outcome.plan is not None]
         counters = {key for plan in plans for key in rates_of(plan)}
-        # Nobody else asks for this agent until the commit, so that how many questions wait does not change.
-        counters.update(keys.asking(each.agent.id) for each in outcomes if each.binding is not None and each.agent)
+        # Nobody else asks this owner until the commit, so that how many questions wait does not change.
+        counters.update(
+            keys.asking(each.agent.owner_id) for each in outcomes if each.binding is not None and each.agent
+        )
         windows = await limits.lock(tx, project, counters) if counters else {}
         charged = await self._lock_reservations(tx, project, settlings) if settlings else {}
         holders = {holder for plan in plans for holder in holders_of(plan)} if self._facts.any_budgets else set[bytes]()

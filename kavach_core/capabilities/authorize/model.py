@@ -104,7 +104,9 @@ class Question:
     #: None asks only whether the credential holds.
     request: AccessRequest | None
     arguments: str | None = None
+    #: Of the arguments as they are recorded, and as they are. The second tells of secrets, and is never shown.
     arguments_hash: bytes | None = None
+    exact_hash: bytes | None = None
     #: The arguments as whoever approves the call sees them: redacted and never cut. None if they are too large for it.
     shown: str | None = None
     #: What the call costs at most, in the unit the app has in mind; None if it did not say.
@@ -129,7 +131,7 @@ class Question:
     def binding(self, agent_id: bytes) -> bytes:
         """What an approval of this call by this agent is bound to."""
         request = self.require_request()
-        return bind(agent_id, request.action, request.resource, self.arguments_hash)
+        return bind(agent_id, request.action, request.resource, self.exact_hash, self.cost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

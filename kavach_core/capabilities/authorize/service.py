@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from kavach_core.capabilities.authorize.model import (
     CallContext,
@@ -51,6 +51,19 @@ _SHOWN_ARGUMENTS: Final = 65_536
 #: How often an owner may have changed between two looks.
 _MOST_OWNERS: Final = 4
 _NO_CONTEXT: Final = CallContext()
+
+
+class _Kept(NamedTuple):
+    """What is kept of the arguments of a call. All but the last is redacted."""
+
+    recorded: str | None = None
+    #: What a human is shown.
+    shown: str | None = None
+    hash: bytes | None = None
+    exact_hash: bytes | None = None
+
+
+_NO_ARGUMENTS: Final = _Kept()
 
 
 class Authorizer:
@@ -111,15 +124,16 @@ class Authorizer:
             return Decision(allowed=False, code=Reason.UNKNOWN_AGENT, audit_id=None)
         if credential is None and agent_id is None:
             return Decision(allowed=False, code=Reason.MALFORMED_CREDENTIAL, audit_id=None)
-        kept, shown, digest = self._keep(arguments)
+        kept = self._keep(arguments)
         owner_id = self._owners.find(credential or agent_id)
         question = Question(
             credential=credential,
             agent_id=agent_id,
             request=request,
-            arguments=kept,
-            arguments_hash=digest,
-            shown=shown,
+            arguments=kept.recorded,
+            arguments_hash=kept.hash,
+            exact_hash=kept.exact_hash,
+            shown=kept.shown,
             cost=None if cost is None else require_amount(cost, "cost"),
             origin=_origin(context),
             dry_run=dry_run,
@@ -219,18 +233,18 @@ class Authorizer:
             question = dataclasses.replace(question, rights=await self._rights.of(answer.owner_id))
         raise StoreUnavailable("The agent has a new owner each time it is looked at.")
 
-    def _keep(self, arguments: Mapping[str, object] | None) -> tuple[str | None, str | None, bytes | None]:
-        """What is recorded of the arguments, what a human is shown of them, and a hash of the whole.
-
-        Both are redacted; the record only has them if they are short, and the human if they are not very long.
-        """
+    def _keep(self, arguments: Mapping[str, object] | None) -> _Kept:
+        """What becomes of the arguments: the record only has them if they are short, and the human if not very long."""
         if arguments is None:
-            return None, None, None
+            return _NO_ARGUMENTS
         require_shallow(arguments, field="arguments")
-        digest = hashlib.sha256(canonical_json(arguments).encode()).digest()
-        text = canonical_json(redacted(arguments, self._redact))
-        kept = text if len(text) <= _KEPT_ARGUMENTS else canonical_json({"[omitted]": f"{len(text)} bytes"})
-        return kept, text if len(text) <= _SHOWN_ARGUMENTS else None, digest
+        text, whole = canonical_json(redacted(arguments, self._redact)), canonical_json(arguments)
+        return _Kept(
+            recorded=text if len(text) <= _KEPT_ARGUMENTS else canonical_json({"[omitted]": f"{len(text)} bytes"}),
+            shown=text if len(text) <= _SHOWN_ARGUMENTS else None,
+            hash=hashlib.sha256(text.encode()).digest(),
+            exact_hash=hashlib.sha256(whole.encode()).digest(),
+        )
 
 
 def require_allowed(decision: Decision, *, action: str, resource: str) -> AgentIdentity:

@@ -71,9 +71,9 @@ def begun_from(address: str) -> bytes:
     return _BEGUN + _digest(_place(address))
 
 
-def asking(agent_id: bytes) -> bytes:
-    """The questions of one agent to its human. Nothing is counted here: who holds it may count them where they are."""
-    return _ASKING + agent_id
+def asking(owner_id: str) -> bytes:
+    """The questions to one human. Nothing is counted here: who holds it may count them where they are."""
+    return _ASKING + _digest(owner_id)
 
 
 def sign_ups_from(address: str) -> bytes:

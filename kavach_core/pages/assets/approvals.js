@@ -53,7 +53,7 @@ export async function manageApprovals() {
   }
 
   function add(approval) {
-    const { agentName, action, resource, argumentsJson, redacted } = approval;
+    const { agentName, action, resource, argumentsJson, redacted, cost, costUnit } = approval;
     const made = row("approval-row", { agent: agentName, action, resource }, approval.id);
     const title = part(made, "title");
     title.id = `${approval.id}-title`;
@@ -62,6 +62,8 @@ export async function manageApprovals() {
     place.hidden = argumentsJson === null;
     part(made, "no-arguments").hidden = argumentsJson !== null;
     if (argumentsJson !== null) showArguments(place.firstElementChild, argumentsJson, redacted);
+    part(made, "cost").hidden = cost === null;
+    part(made, "cost").textContent = cost === null ? "" : `Costs up to ${cost} ${costUnit}`;
     for (const button of made.querySelectorAll("button")) {
       button.setAttribute("aria-label", `${button.textContent} ${action} on ${resource} for ${agentName}`);
       button.addEventListener("click", () => void busy(button, () => answer(approval, button.dataset.do)));

@@ -107,7 +107,11 @@ export interface Approval {
   argumentsJson: string | null;
   /** JSON pointers to the values that are secrets and are hidden. */
   redacted: string[];
+  /** Of the arguments as they are shown. */
   argumentsHash: string | null;
+  /** What the call may cost at most; null if that was not said. */
+  cost: number | null;
+  costUnit: string;
   status: ApprovalStatus;
   createdAt: string;
   /** Until when it can be answered; once approved, until when it can be used. */

@@ -54,6 +54,7 @@ create table kavach_approvals (
     resource text not null,
     arguments text,
     arguments_hash bytea,
+    cost bigint,
     status text not null,
     created_at timestamptz not null,
     expires_at timestamptz not null,
@@ -65,6 +66,8 @@ create table kavach_approvals (
 );
 create unique index kavach_approvals_open on kavach_approvals (binding, project_id) where closed_at is null;
 create index kavach_approvals_agent on kavach_approvals (agent_id, project_id, id);
+create index kavach_approvals_pending on kavach_approvals (agent_id, project_id)
+    where status = 'pending' and closed_at is null;
 
 -- The approval a decision used or asked for, and the decision whose cost a row corrects.
 alter table kavach_audit add column approval_id uuid;
