@@ -125,9 +125,9 @@ async def test_new_requests_come_without_a_reload_and_what_was_answered_elsewher
     assert await _ask(person, agent, {"amount": 2}) == "APPROVAL_DENIED"
     await person.site.kavach.agents.revoke(agent.id)
     await _rows(person).nth(3).get_by_role("button", name="Approve").click()
-    await expect(page.locator("#message")).to_contain_text("The agent that asked has ended.")
+    await expect(page.locator("#message")).to_contain_text("The agent that asked has ended")
     await expect(_rows(person).get_by_role("button")).to_have_count(0)
-    # It is listed for as long as it would have waited, and is not put to the human twice.
+    # What was told to have ended is not put to the human again.
     await _ask(person, await _give_agent(person), {"amount": 5})
     await page.clock.fast_forward(15_000)
     await expect(_rows(person).nth(4)).to_contain_text('"amount": 5')
