@@ -47,7 +47,8 @@ def main() -> None:
     chosen = parser.parse_args()
     rows = _all(chosen.quick) if chosen.name is None else _one(chosen.name, chosen.quick)
     if chosen.json is not None:
-        chosen.json.write_text(json.dumps(rows, indent=1) + "\n")
+        # A row a line, so that two runs can be compared.
+        chosen.json.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
 
 
 def _one(name: str, quick: bool) -> list[dict[str, object]]:
