@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -239,6 +242,21 @@ async def _never(owner_id: str) -> list[str]:
     return ["read:*"]
 
 
+async def _awaiting_what_others_cancelled(owner_id: str) -> list[str]:
+    lookup = asyncio.ensure_future(asyncio.Event().wait())
+    lookup.cancel()
+    await lookup
+    return ["read:*"]
+
+
+async def _blocking(owner_id: str) -> list[str]:
+    """Holds the event loop until the deadline is over, so that nothing can end it in time."""
+    until = asyncio.get_running_loop().time() + 2 * rights.PATIENCE
+    while asyncio.get_running_loop().time() < until:
+        pass
+    return ["read:*"]
+
+
 def _not_async(owner_id: str) -> list[str]:
     return ["read:*"]
 
@@ -252,7 +270,7 @@ def _saying(said: Any) -> Callable[[str], Awaitable[Any]]:
     [
         *(_saying(KeyError("alice")), _saying(ResolverFailed("down")), _saying(TimeoutError())),
         *(_saying(None), _saying("read:*"), _saying([7]), _saying(["read"]), _saying(7)),
-        *(_never, _not_async),
+        *(_never, _not_async, _awaiting_what_others_cancelled, _blocking),
     ],
 )
 async def test_an_app_that_does_not_say_lets_nothing_pass(
@@ -270,6 +288,69 @@ async def test_an_app_that_does_not_say_lets_nothing_pass(
                 await ask(kavach, subject, dry_run=dry_run)
         assert [await count(kavach, f"kavach_{table}") for table in ("audit", "approvals")] == [0, 0]
         assert (await kavach.budgets.get(budget.id)).spent == 0
+
+
+class Stubborn:
+    """An app that is not ended by a cancellation: it goes on until `gate` opens, and then answers or fails."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.begun = self.over = 0
+        self.both_over = asyncio.Event()
+
+    async def __call__(self, owner_id: str) -> list[str]:
+        self.begun += 1
+        fails = self.begun == 1
+        try:
+            while not self.gate.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self.gate.wait()
+            if fails:
+                raise KeyError(owner_id)
+            return ["read:*"]
+        finally:
+            self.over += 1
+            if self.over == 2:
+                self.both_over.set()
+
+
+async def test_an_app_that_catches_its_cancellation_holds_nobody_up(
+    open_kavach: OpenKavach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call is told at its deadline, the next is asked about anew, and what comes late is used by none."""
+    monkeypatch.setattr(rights, "PATIENCE", 0.02)
+    monkeypatch.setattr(logging.getLogger("kavach"), "disabled", True)  # records keep what is to be collected
+    app = Stubborn()
+    kavach = await open_kavach(owner_permissions=app)
+    agent = await make_agent(kavach)
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    for question in (1, 2):
+        calls = [asyncio.create_task(ask(kavach, agent.id)) for _ in range(3)]
+        answers = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), timeout=10)
+        assert {type(answer) for answer in answers} == {ResolverFailed}
+        assert (app.begun, app.over) == (question, 0)
+    app.gate.set()
+    await app.both_over.wait()
+    await asyncio.sleep(0)
+    del calls, answers
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == [] and await count(kavach, "kavach_audit") == 0
+
+
+async def test_who_is_cancelled_while_the_app_is_asked_stays_cancelled(open_kavach: OpenKavach) -> None:
+    app = App(alice=["read:*"])
+    kavach = await open_kavach(owner_permissions=app)
+    agent = await make_agent(kavach)
+    app.gate.clear()
+    calls = [asyncio.create_task(ask(kavach, agent.id)) for _ in range(2)]
+    await app.under_way.wait()
+    for call in calls:
+        call.cancel()
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(each) for each in ended} == {asyncio.CancelledError}
+    app.gate.set()
 
 
 async def test_an_app_that_fails_once_is_asked_again(open_kavach: OpenKavach) -> None:

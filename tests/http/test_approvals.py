@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from kavach_core import Agent
 from kavach_core.errors import ResolverFailed
 from tests.capabilities.support import dump, limited
@@ -157,11 +159,14 @@ async def test_too_many_questions_and_too_large_ones_are_403(world: World) -> No
     assert set(refused.json()["error"]["details"]) == {"action", "resource", "auditId"}
 
 
-async def test_an_app_that_cannot_say_what_its_human_may_is_503(open_world: OpenWorld) -> None:
+@pytest.mark.parametrize("failure", [KeyError, asyncio.CancelledError])
+async def test_an_app_that_cannot_say_what_its_human_may_is_503(
+    open_world: OpenWorld, failure: type[BaseException]
+) -> None:
     """With the code of that, and nothing is allowed or recorded."""
 
     async def owner_permissions(owner_id: str) -> list[str]:
-        raise KeyError(owner_id)
+        raise failure(owner_id)
 
     world = await open_world(owner_permissions=owner_permissions)
     agent = await world.agent()
@@ -171,4 +176,5 @@ async def test_an_app_that_cannot_say_what_its_human_may_is_503(open_world: Open
         await world.call("POST", f"/agents/{agent.id}/authorize", await world.human(), json=READ),
     ):
         assert error_of(answer) == (503, ResolverFailed.code)
+        assert int(answer.headers["retry-after"]) > 0
     assert (await world.kavach.audit.query()).total == 0

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, TypeVar
 
 from kavach_core.capabilities.authorize.model import Rights
 from kavach_core.config import OwnerPermissions
 from kavach_core.errors import ResolverFailed
-from kavach_core.primitives.permissions import PermissionSet, parse_permissions
+from kavach_core.primitives.permissions import PermissionLike, PermissionSet, parse_permissions
 
 #: Seconds the app may take to answer.
 PATIENCE: Final = 2.0
+_TOO_LATE: Final = "owner_permissions took too long"
 _MOST_KNOWN: Final = 20_000
 
 _log = logging.getLogger("kavach")
+
+_T = TypeVar("_T")
 
 
 class OwnerRights:
@@ -33,11 +36,13 @@ class OwnerRights:
         self._ask = ask
         self._next: dict[str, asyncio.Task[Rights]] = {}
         self._under_way: dict[str, asyncio.Task[Rights]] = {}
+        self._left: set[asyncio.Task[Any]] = set()
 
     async def of(self, owner_id: str) -> Rights:
         """Return what an owner may do, by an answer the app was asked for after this call.
 
-        Raises `ResolverFailed` if it raises, gives nonsense, or takes longer than two seconds.
+        Raises `ResolverFailed` if it raises, gives nonsense, is cancelled, or takes longer than two seconds, whatever
+        it does about that.
         """
         task = self._next.get(owner_id)
         if task is None:
@@ -57,21 +62,51 @@ class OwnerRights:
 
     async def _ask_in_time(self, owner_id: str) -> Rights:
         try:
-            async with asyncio.timeout(PATIENCE):
-                said = await self._ask(owner_id)
+            said = await self._answer(owner_id)
             return Rights(owner_id, PermissionSet.of(parse_permissions(said, field="owner_permissions")))
         except Exception as error:
             _log.exception("owner_permissions failed")
             raise ResolverFailed("The app cannot tell what the human may do now.") from error
 
+    async def _answer(self, owner_id: str) -> Sequence[PermissionLike]:
+        """Return what the app says. It has a task of its own, since it need not end when it is cancelled.
 
-def _start(coroutine: Coroutine[Any, Any, Rights]) -> asyncio.Task[Rights]:
+        Raises `TimeoutError` for what is not there, or comes, after the deadline, and whatever the app raises.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE
+        asked = _start(self._put(owner_id))
+        try:
+            await asyncio.wait((asked,), timeout=PATIENCE)
+        finally:
+            if not asked.done():
+                self._leave(asked)
+        if asked in self._left:
+            raise TimeoutError(_TOO_LATE)
+        if asked.cancelled():
+            raise RuntimeError("owner_permissions was cancelled, and by nobody who waits for it")
+        said = asked.result()
+        if loop.time() > deadline:  # it held the loop itself, so that nothing could end the wait in time
+            raise TimeoutError(_TOO_LATE)
+        return said
+
+    async def _put(self, owner_id: str) -> Sequence[PermissionLike]:
+        return await self._ask(owner_id)
+
+    def _leave(self, asked: asyncio.Task[Any]) -> None:
+        """End a question that nobody waits for. If it goes on it is held here: event loops hold tasks weakly."""
+        asked.cancel()
+        self._left.add(asked)
+        asked.add_done_callback(self._left.discard)
+
+
+def _start(coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
     task = asyncio.get_running_loop().create_task(coroutine)
     task.add_done_callback(_see)
     return task
 
 
-def _see(task: asyncio.Task[Rights]) -> None:
+def _see(task: asyncio.Task[Any]) -> None:
     """Look at the outcome, should nobody be waiting for it any more."""
     if not task.cancelled():
         task.exception()
