@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Final, Literal, TypedDict, Unpack, cast
 from urllib.parse import urlsplit
 
-from kavach_core.errors import ConfigurationError, RemoteNotAvailable
+from kavach_core.errors import ConfigurationError, InvalidInput, RemoteNotAvailable
 from kavach_core.primitives import duration
 from kavach_core.primitives.clock import Clock
 from kavach_core.primitives.duration import Duration
@@ -32,7 +32,6 @@ REDACTED: Final = frozenset(
     {"password", "passwd", "passphrase", "secret", "token", "apikey", "authorization", "cookie"}
 )
 
-
 UserVerification = Literal["required", "preferred"]
 
 
@@ -48,7 +47,6 @@ class Email:
 
 #: Hands a mail to the app's own mailer.
 SendEmail = Callable[[Email], Awaitable[None]]
-
 
 #: Tells what a human may do, by their owner id.
 OwnerPermissions = Callable[[str], Awaitable[Sequence[PermissionLike]]]
@@ -153,7 +151,7 @@ class Config:
     def allows_origin(self, origin: str) -> bool:
         """Whether a page of this origin may act for a signed-in human. Without `base_url`: http localhost alone."""
         if self.base_url is None:
-            return origin in self.allowed_origins or _is_local_origin(origin)
+            return origin in self.allowed_origins or _LOCAL_ORIGIN.fullmatch(origin) is not None
         return origin == self.base_url or origin in self.allowed_origins
 
 
@@ -225,20 +223,20 @@ def load_config(**settings: Unpack[Settings]) -> Config:
         max_delegation_depth=settings.get("max_delegation_depth", 10),
         refused_per_minute=settings.get("refused_per_minute", 60),
         owner_permissions=settings.get("owner_permissions"),
-        settle_within=duration.to_micros(settings.get("settle_within", "15m"), field="settle_within"),
+        settle_within=_micros(settings.get("settle_within", "15m"), "settle_within"),
         unsettled=settings.get("unsettled", "keep"),
         cost_unit=settings.get("cost_unit", "units"),
-        approval_lifetime=duration.to_micros(settings.get("approval_lifetime", "1h"), field="approval_lifetime"),
+        approval_lifetime=_micros(settings.get("approval_lifetime", "1h"), "approval_lifetime"),
         max_waiting=settings.get("max_waiting", 10_000),
-        answer_within=duration.to_micros(settings.get("answer_within", "10s"), field="answer_within"),
+        answer_within=_micros(settings.get("answer_within", "10s"), "answer_within"),
         trusted_proxies=tuple(_network(text) for text in settings.get("trusted_proxies", ())),
         allowed_origins=tuple(
             filter(None, (_origin(text, "allowed_origins") for text in settings.get("allowed_origins", ())))
         ),
         redact=tuple(sorted(REDACTED | {plain_name(name) for name in settings.get("redact", ())})),
-        session_idle=duration.to_micros(settings.get("session_idle", "7d"), field="session_idle"),
-        session_lifetime=duration.to_micros(settings.get("session_lifetime", "30d"), field="session_lifetime"),
-        fresh_for=duration.to_micros(settings.get("fresh_for", "10m"), field="fresh_for"),
+        session_idle=_micros(settings.get("session_idle", "7d"), "session_idle"),
+        session_lifetime=_micros(settings.get("session_lifetime", "30d"), "session_lifetime"),
+        fresh_for=_micros(settings.get("fresh_for", "10m"), "fresh_for"),
         sign_up=settings.get("sign_up", True),
         rp_name=settings.get("rp_name", "Kavach"),
         rp_id=_rp_id(settings.get("rp_id")) or _host(origin),
@@ -263,7 +261,7 @@ _KINDS: Final = (
     ("True or False", bool, ("skip_migrations", "pgbouncer", "sign_up", "passwords", "verify_email")),
     ("a text", str, ("project", "rp_name", "cost_unit")),
     ("a text", str | None, ("database", "base_url", "rp_id", "theme")),
-    ("a whole number", int, ("max_agents_per_owner", "max_delegation_depth")),
+    ("a whole number", int, ("max_agents_per_owner", "max_delegation_depth", "max_waiting")),
     ("a whole number", int, ("attempts_per_account", "attempts_per_address")),
     ("a whole number", int | None, ("refused_per_minute",)),
 )
@@ -275,6 +273,8 @@ def _check_names(settings: Settings) -> None:
     _require(not unknown, f"There is no setting {', '.join(unknown)}.")
     for name in _LISTS:
         _require(_is_list_of_texts(settings.get(name, ())), f"{name} is a list of texts.")
+    secret = settings.get("secret")
+    _require(isinstance(secret, str | None) or _is_list_of_texts(secret), "secret is a text or a list of texts.")
     for told, kind, names in _KINDS:
         for name in names:
             _require(name not in settings or _is_a(kind, settings.get(name)), f"{name} is {told}.")
@@ -297,7 +297,7 @@ def _check(config: Config) -> None:
     _require(1 <= depth <= DEEPEST, f"max_delegation_depth lies between 1 and {DEEPEST}.")
     _require(config.max_agents_per_owner >= 0, "max_agents_per_owner is not negative.")
     _require(refused is None or refused > 0, "refused_per_minute is positive or None.")
-    _require(config.unsettled in {"keep", "release"}, "unsettled is keep or release.")
+    _require(config.unsettled in ("keep", "release"), "unsettled is keep or release.")
     _require(config.max_waiting > 0, "max_waiting is positive.")
     unit = config.cost_unit
     _require(bool(unit.strip()) and len(unit) <= 32 and is_clean(unit), "cost_unit has 1 to 32 readable characters.")
@@ -316,8 +316,9 @@ def _check_humans(config: Config) -> None:
     _require(bool(config.rp_name.strip()), "rp_name is what the app is called: it is not empty.")
     local = all(urlsplit(origin).hostname in LOCAL_HOSTS for origin in config.allowed_origins)
     _require(local or config.base_url is not None, "allowed_origins beside localhost need base_url.")
-    _require(config.user_verification in {"required", "preferred"}, "user_verification is required or preferred.")
-    _require(min(config.attempts_per_account, config.attempts_per_address) > 0, "attempts_per_... are positive.")
+    _require(config.user_verification in ("required", "preferred"), "user_verification is required or preferred.")
+    _require(config.attempts_per_account > 0, "attempts_per_account is positive.")
+    _require(config.attempts_per_address > 0, "attempts_per_address is positive.")
     _require(config.send_email is None or config.base_url is not None, "send_email needs base_url: mails hold links.")
     _require(not config.verify_email or config.send_email is not None, "verify_email needs send_email.")
     _require(not config.verify_email or config.passwords, "verify_email is part of passwords=True.")
@@ -361,6 +362,13 @@ def _host(origin: str | None) -> str:
     return "localhost" if origin is None else urlsplit(origin).hostname or ""
 
 
+def _micros(value: Duration, name: str) -> int:
+    try:
+        return duration.to_micros(value, field=name)
+    except InvalidInput as error:
+        raise ConfigurationError(f"{name}: {error.message}") from None
+
+
 def _database(url: str | None) -> str:
     if url is None:
         url = os.environ.get("KAVACH_DATABASE_URL", "sqlite:///kavach.db")
@@ -385,10 +393,6 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 def plain_name(name: str) -> str:
     """A name without case and separators, so that `api_key`, `apiKey` and `X-API-Key` end alike."""
     return "".join(filter(str.isalnum, name)).casefold()
-
-
-def _is_local_origin(origin: str) -> bool:
-    return _LOCAL_ORIGIN.fullmatch(origin) is not None
 
 
 _LOCAL_ORIGIN: Final = re.compile(r"http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
