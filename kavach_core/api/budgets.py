@@ -200,12 +200,15 @@ async def _require(call: Call) -> Budget:
     budget = await call.kavach.budgets.get(call.param("id"))
     if not isinstance(call.identity, HumanIdentity):
         return budget
-    if budget.agent_id is not None:
-        await require_agent(call, budget.agent_id)
-    elif budget.delegation_id is not None:
-        await require_delegation(call, budget.delegation_id)
-    elif budget.owner_id != call.identity.id:
-        raise NotFound("There is no such budget.")
+    try:
+        if budget.agent_id is not None:
+            await require_agent(call, budget.agent_id)
+        elif budget.delegation_id is not None:
+            await require_delegation(call, budget.delegation_id)
+        elif budget.owner_id != call.identity.id:
+            raise NotFound("There is no such owner.")
+    except NotFound:  # not even what a foreign budget hangs on is told
+        raise NotFound("There is no such budget.") from None
     return budget
 
 

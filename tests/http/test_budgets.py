@@ -122,16 +122,19 @@ async def test_a_human_sets_budgets_on_what_is_theirs_alone(world: World) -> Non
     }
     theirs["project"] = (await world.kavach.budgets.create(limit=5, per="day")).id
     before = await dump(world.kavach)
-    for budget_id in (*theirs.values(), NO_BUDGET):
-        for method, body in (("GET", None), ("PATCH", {"limit": 500}), ("DELETE", None)):
-            assert error_of(await world.call(method, f"/budgets/{budget_id}", mallory, json=body)) == NOT_FOUND
+    for caller, foreign in ((mallory, theirs), (alice, {"project": theirs["project"]})):
+        for method, body in (("GET", None), ("PATCH", {"limit": 500}), ("PATCH", {"limit": -1}), ("DELETE", None)):
+            unknown = await world.call(method, f"/budgets/{NO_BUDGET}", caller, json=body)
+            assert error_of(unknown) == NOT_FOUND
+            for budget_id in foreign.values():
+                refused = await world.call(method, f"/budgets/{budget_id}", caller, json=body)
+                assert (refused.status_code, refused.content) == (404, unknown.content)
     for query in (f"agentId={agent.id}", f"delegationId={child.delegation_id}", f"agentId={NO_AGENT}"):
         assert error_of(await world.call("GET", f"/budgets?{query}", mallory)) == NOT_FOUND
     for query in ("", "?userId=alice"):
         listed = await world.call("GET", f"/budgets{query}", mallory)
         assert [budget["id"] for budget in listed.json()] == [made.json()["id"]]
         assert listed.headers["x-total-count"] == "1"
-    assert error_of(await world.call("GET", f"/budgets/{theirs['project']}", alice)) == NOT_FOUND
     assert await dump(world.kavach) == before
     listed = (await world.call("GET", "/budgets", alice)).json()
     assert {budget["id"] for budget in listed} == set(theirs.values()) - {theirs["project"]}
