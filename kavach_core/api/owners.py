@@ -16,10 +16,10 @@ class OwnerIn(In):
 
 
 class OwnerPermissionsIn(In):
-    """What an owner may do. `*:*` is everything; nothing at all lets none of their agents do anything."""
+    """What an owner may do. An empty list lets none of their agents do anything; null takes back what was said."""
 
     owner_id: str
-    permissions: list[PermissionIn]
+    permissions: list[PermissionIn] | None
 
 
 class RenameOwnerIn(In):
@@ -76,7 +76,7 @@ OPERATIONS = (
         path="/owners/permissions",
         callers=_SERVICE,
         scope=Scope.OWNERS_WRITE,
-        summary="Say what an owner may do, and so the most any of their agents may, from the next call on",
+        summary="Say what an owner may do, and so the most any of their agents may, from now on; null lifts it",
         tag="owners",
         body=OwnerPermissionsIn,
         status=204,

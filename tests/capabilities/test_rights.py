@@ -97,15 +97,17 @@ async def test_a_right_that_needs_an_approval_asks_the_human(kavach: Kavach) -> 
 async def test_rights_are_kept_shown_and_told_as_they_were_given(kavach: Kavach) -> None:
     with pytest.raises(NotFound):
         await kavach.owners.get("alice")
+    assert await kavach.owners.permissions("alice") is None
     await kavach.owners.set_permissions("alice", ["read:repos"])
     owner = await kavach.owners.get("alice")
     assert owner.permissions and [each.resource for each in owner.permissions] == ["repos"]
+    assert await kavach.owners.permissions("alice") == owner.permissions
     await kavach.owners.set_permissions("alice", ["read:repos"])  # nothing new
     await kavach.owners.set_permissions("alice", [])
-    assert (await kavach.owners.get("alice")).permissions == ()
+    assert (await kavach.owners.get("alice")).permissions == await kavach.owners.permissions("alice") == ()
     await kavach.owners.set_permissions("alice", None)
     await kavach.owners.set_permissions("alice", None)
-    assert (await kavach.owners.get("alice")).permissions is None
+    assert (await kavach.owners.get("alice")).permissions is await kavach.owners.permissions("alice") is None
     assert await events(kavach) == ["owner.bounded"] * 3
     for wrong in (["repos"], [{"resource": "repos"}], [limited("repos", "read", fromTheFuture=1)], "read:repos", [7]):
         given: Any = wrong
@@ -113,6 +115,8 @@ async def test_rights_are_kept_shown_and_told_as_they_were_given(kavach: Kavach)
             await kavach.owners.set_permissions("alice", given)
     with pytest.raises(InvalidInput):
         await kavach.owners.set_permissions("", ["read:repos"])
+    with pytest.raises(InvalidInput):
+        await kavach.owners.permissions("")
     assert (await kavach.owners.get("alice")).permissions is None and len(await events(kavach)) == 3
 
 

@@ -256,18 +256,23 @@ async def test_what_an_owner_may_do_is_set_by_keys_and_binds_guarded_routes(stor
     for wrong, field in (
         ({"permissions": ["read"]}, "permissions[0]"),
         ({"permissions": [limited("a", "b", unheardOf=1)]}, "permissions[0].constraints.unheardOf"),
-        ({"permissions": None}, "permissions"),
         ({"permissions": "read:repos"}, "permissions"),
+        ({"permissions": [None]}, "permissions[0]"),
         ({"ownerId": ""}, "ownerId"),
         ({"ownerId": "a\x00"}, "ownerId"),
     ):
         answer = await world.call("POST", "/owners/permissions", service, json={**rights, **wrong})
         assert error_of(answer) == INVALID, wrong
         assert answer.json()["error"]["details"]["field"].startswith(field.partition(".")[0]), wrong
+    unsaid = await world.call("POST", "/owners/permissions", service, json={"ownerId": "alice"})
+    assert error_of(unsaid) == INVALID and unsaid.json()["error"]["details"] == {"field": "permissions"}
     assert await dump(world.kavach) == before
-    everything = {"ownerId": "alice", "permissions": ["*:*"]}
-    assert (await world.call("POST", "/owners/permissions", service, json=everything)).status_code == 204
-    assert (await world.visit("POST", "/search", bearer(agent.token))).status_code == 200
+    for permissions in (["*:*"], ["write:*"], None):
+        body = {"ownerId": "alice", "permissions": permissions}
+        assert (await world.call("POST", "/owners/permissions", service, json=body)).status_code == 204
+        passes = permissions != ["write:*"]
+        assert (await world.visit("POST", "/search", bearer(agent.token))).status_code == (200 if passes else 403)
+    assert await world.kavach.owners.permissions("alice") is None
 
 
 async def test_a_suspended_project_is_401_for_agents_and_open_for_all_others(stored_world: World) -> None:

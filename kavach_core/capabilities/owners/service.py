@@ -11,7 +11,7 @@ from kavach_core.capabilities.owners.queries import OwnerRow
 from kavach_core.capabilities.permission_sets import PermissionSets
 from kavach_core.errors import Conflict, InvalidInput, NotFound
 from kavach_core.primitives.clock import optional_datetime, to_datetime
-from kavach_core.primitives.permissions import PermissionLike, PermissionSet, parse_permissions
+from kavach_core.primitives.permissions import Permission, PermissionLike, PermissionSet, parse_permissions
 from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
 
@@ -49,6 +49,10 @@ class Owners:
         """Lift a suspension. What expired meanwhile stays expired. Resuming twice changes nothing."""
         await self._store.transact(self._resume, require_owner_id(owner_id))
 
+    async def permissions(self, owner_id: str) -> tuple[Permission, ...] | None:
+        """Return what is on record that a human may do; None where nothing is said. Raises `InvalidInput`."""
+        return await self._store.read(self._permissions, require_owner_id(owner_id))
+
     async def set_permissions(self, owner_id: str, permissions: Sequence[PermissionLike] | None) -> None:
         """Say what a human may do. Their agents may no more than that from the next call on, in every process.
 
@@ -84,13 +88,19 @@ class Owners:
         row = await queries.find(tx, self._project, owner_id)
         if row is None:
             raise NotFound("There is no such owner.")
-        sets = await self._sets.load(tx, [row.permissions] if row.permissions else [])
         return Owner(
             id=row.id,
             created_at=to_datetime(row.created_at),
             suspended_at=optional_datetime(row.suspended_at),
-            permissions=None if row.permissions is None else tuple(sets[row.permissions]),
+            permissions=await self._load(tx, row.permissions),
         )
+
+    async def _permissions(self, tx: Transaction, owner_id: str) -> tuple[Permission, ...] | None:
+        row = await queries.find(tx, self._project, owner_id)
+        return None if row is None else await self._load(tx, row.permissions)
+
+    async def _load(self, tx: Transaction, digest: bytes | None) -> tuple[Permission, ...] | None:
+        return None if digest is None else tuple((await self._sets.load(tx, [digest]))[digest])
 
     async def _set_permissions(self, tx: Transaction, owner_id: str, bound: PermissionSet | None) -> None:
         owner = await queries.lock(tx, self._project, owner_id)
