@@ -10,12 +10,12 @@ from kavach_core.api.entitled import check_key_gives, check_key_holds, owner_fil
 from kavach_core.api.models import In, Number, Out, PermissionIn, PermissionOut, Query, read_time, write_time
 from kavach_core.api.operation import LARGE, Call, Caller, Operation
 from kavach_core.capabilities.agents import Agent, DelegatedAgent, RotatedAgent
-from kavach_core.capabilities.agents.model import UNSET
 from kavach_core.capabilities.keys import Scope
 from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.errors import InvalidInput
 from kavach_core.primitives.page import MAX_LIMIT, Page
 from kavach_core.primitives.principal import HumanIdentity
+from kavach_core.primitives.unset import UNSET
 
 _OWNERS = frozenset({Caller.HUMAN, Caller.SERVICE})
 _OWNERS_AND_ITSELF = _OWNERS | {Caller.AGENT}

@@ -12,6 +12,7 @@ from kavach_core.capabilities.keys import Scope
 from kavach_core.errors import CallerNotAllowed, InvalidInput, NotFound
 from kavach_core.primitives.page import MAX_LIMIT, Page
 from kavach_core.primitives.principal import AgentIdentity, HumanIdentity
+from kavach_core.primitives.unset import UNSET
 
 _MANAGING = frozenset({Caller.HUMAN, Caller.SERVICE})
 _LOOKING = frozenset({Caller.HUMAN, Caller.AGENT, Caller.SERVICE})
@@ -19,6 +20,8 @@ _LOOKING = frozenset({Caller.HUMAN, Caller.AGENT, Caller.SERVICE})
 
 class CreateBudgetIn(In):
     """A budget: what it hangs on (one of the three ids, or for a key none, the project), and what it bounds."""
+
+    nulls = frozenset({"agentId", "delegationId", "ownerId"})
 
     agent_id: str | None = None
     delegation_id: str | None = None
@@ -132,6 +135,7 @@ class SettlementOut(Out):
 
 async def _create(call: Call) -> BudgetOut:
     body: CreateBudgetIn = call.body
+    named = body.model_fields_set
     owner_id, is_human = body.owner_id, isinstance(call.identity, HumanIdentity)
     if body.agent_id is not None:
         await require_agent(call, body.agent_id, field="agentId")
@@ -143,9 +147,9 @@ async def _create(call: Call) -> BudgetOut:
         owner_id = None if owner_id is None else call.identity.id
         _check_may_end(owner_id, body.action)
     budget = await call.kavach.budgets.create(
-        agent_id=body.agent_id,
-        delegation_id=body.delegation_id,
-        owner_id=owner_id,
+        agent_id=body.agent_id if "agent_id" in named else UNSET,
+        delegation_id=body.delegation_id if "delegation_id" in named else UNSET,
+        owner_id=owner_id if "owner_id" in named else UNSET,
         limit=body.limit,
         per=body.per,
         measure=body.measure,

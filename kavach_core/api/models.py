@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
@@ -18,13 +18,16 @@ class In(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 
+    #: Parts whose null is something else than leaving them out, as they are called on the wire.
+    nulls: ClassVar[frozenset[str]] = frozenset()
+
     @model_validator(mode="before")
     @classmethod
     def _null_is_left_out(cls, values: Any) -> Any:
         """What has a default takes null for it, whatever it is. What is required stays required."""
         if not isinstance(values, dict):
             return values
-        optional = {field.alias for field in cls.model_fields.values() if not field.is_required()}
+        optional = {field.alias for field in cls.model_fields.values() if not field.is_required()} - cls.nulls
         given = cast("dict[str, Any]", values)
         return {name: value for name, value in given.items() if value is not None or name not in optional}
 

@@ -9,6 +9,7 @@ import typer
 from kavach_core.cli.opening import Target
 from kavach_core.cli.options import AgentId, AsJson, Database, PgBouncer, Project
 from kavach_core.cli.output import moment, optional_iso, show, show_json, table
+from kavach_core.primitives.unset import UNSET
 
 if TYPE_CHECKING:
     from kavach_core.capabilities.budgets import Budget
@@ -41,9 +42,9 @@ def create(
     """Bound what may be spent by an agent, a delegation or an owner; by everybody if none is named."""
     made = Target(database, project, pgbouncer).run(
         lambda kavach: kavach.budgets.create(
-            agent_id=agent,
-            delegation_id=delegation,
-            owner_id=owner,
+            agent_id=UNSET if agent is None else agent,
+            delegation_id=UNSET if delegation is None else delegation,
+            owner_id=UNSET if owner is None else owner,
             limit=limit,
             per=per,
             measure=measure,

@@ -33,6 +33,9 @@ from tests.capabilities.support import (
     select,
 )
 
+#: What a budget may hang on, in-process and on the wire.
+HOLDERS = {"agent_id": "agentId", "delegation_id": "delegationId", "owner_id": "ownerId"}
+
 
 class Family(NamedTuple):
     """alice's agents, from the root down, a second child of the root, and an agent of bob's."""
@@ -216,6 +219,8 @@ async def test_what_is_no_budget_is_refused(sqlite_kavach: Kavach) -> None:
         ({"per": None}, "per"),
         ({"measure": "tokens"}, "measure"),
         ({"action": "allow"}, "action"),
+        *(({name: None}, told) for name, told in HOLDERS.items()),
+        (dict.fromkeys(HOLDERS), "agentId"),
         ({"owner_id": ""}, "ownerId"),
         ({"owner_id": "a\x00"}, "ownerId"),
         ({"owner_id": "alice", "agent_id": f"agt_{nobody}"}, "agentId"),
@@ -226,6 +231,18 @@ async def test_what_is_no_budget_is_refused(sqlite_kavach: Kavach) -> None:
             await sqlite_kavach.budgets.create(**given)
         assert refused.value.details.get("field") == field
     assert (await sqlite_kavach.budgets.list()).total == 0 and await events(sqlite_kavach) == []
+
+
+async def test_a_look_up_that_found_nothing_bounds_nobody(sqlite_kavach: Kavach) -> None:
+    """With `revoke` it would suspend everybody. Left out, or None beside a holder, it is what it was."""
+    terms: dict[str, Any] = {"limit": 1, "per": "day", "action": "revoke"}
+    for name in HOLDERS:
+        with pytest.raises(InvalidInput, match="leave out agentId, delegationId and ownerId"):
+            await sqlite_kavach.budgets.create(**{name: None}, **terms)
+    assert (await sqlite_kavach.budgets.list()).total == 0
+    owners = await sqlite_kavach.budgets.create(agent_id=None, owner_id="alice", **terms)
+    whole = await sqlite_kavach.budgets.create(**terms)
+    assert (owners.owner_id, whole.owner_id) == ("alice", None)
 
 
 async def test_a_budget_hangs_on_what_there_is(kavach: Kavach) -> None:

@@ -174,6 +174,10 @@ async def test_what_is_no_budget_changes_nothing(stored_world: World) -> None:
     made = await world.kavach.budgets.create(agent_id=agent.id, limit=1, per="day")
     right: dict[str, Any] = {"agentId": agent.id, "limit": 1, "per": "day"}
     before = await dump(world.kavach)
+    for name in ("agentId", "delegationId", "ownerId"):
+        nobody = await world.call("POST", "/budgets", service, json={"limit": 1, "per": "day", name: None})
+        assert error_of(nobody) == INVALID and nobody.json()["error"]["details"] == {"field": name}
+        assert "for a budget of the whole project" in nobody.json()["error"]["message"]
     amounts = (-1, 2**53, 1.5, "1", True, [])
     for wrong, field in (
         *(({"limit": limit}, "limit") for limit in amounts),
@@ -183,6 +187,8 @@ async def test_what_is_no_budget_changes_nothing(stored_world: World) -> None:
         ({"setBy": "owner"}, "setBy"),
         ({"spent": 0}, "spent"),
         ({"ownerId": "alice"}, "agentId"),
+        ({"agentId": None}, "agentId"),
+        ({"agentId": None, "ownerId": None}, "agentId"),
         ({"agentId": "a\x00"}, "agentId"),
         ({"agentId": None, "ownerId": ""}, "ownerId"),
         ({"agentId": None, "ownerId": "a\x00"}, "ownerId"),

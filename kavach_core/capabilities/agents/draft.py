@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from kavach_core.capabilities.agents.model import Unset
 from kavach_core.capabilities.agents.queries import AgentRow
 from kavach_core.errors import InvalidInput
 from kavach_core.primitives import clock, duration
@@ -15,6 +14,7 @@ from kavach_core.primitives.duration import Duration
 from kavach_core.primitives.permissions import PermissionLike, PermissionSet, parse_permissions
 from kavach_core.primitives.principal import AgentType
 from kavach_core.primitives.text import canonical_json, require_name, require_shallow
+from kavach_core.primitives.unset import Unset
 from kavach_core.store import Transaction
 
 _LONGEST_NAME: Final = 255

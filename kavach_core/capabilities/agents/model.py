@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
 
 from kavach_core.primitives.permissions import Permission
 from kavach_core.primitives.principal import AgentType
@@ -60,10 +59,3 @@ class DelegatedAgent(Agent):
 
     delegation_id: str
     delegated_permissions: tuple[Permission, ...]
-
-
-class Unset:
-    """The value of an argument that was not given, where None means something."""
-
-
-UNSET: Final = Unset()

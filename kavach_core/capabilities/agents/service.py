@@ -8,7 +8,7 @@ from typing import Final
 
 from kavach_core.capabilities.agents import queries
 from kavach_core.capabilities.agents.draft import Changes, Draft, make_changes, make_draft
-from kavach_core.capabilities.agents.model import UNSET, Agent, AgentStatus, DelegatedAgent, RotatedAgent, Unset
+from kavach_core.capabilities.agents.model import Agent, AgentStatus, DelegatedAgent, RotatedAgent
 from kavach_core.capabilities.agents.queries import AgentFilter, AgentRow
 from kavach_core.capabilities.authorize import Authorizer
 from kavach_core.capabilities.delegation import Delegations, Terms, load_facts, require_live
@@ -34,6 +34,7 @@ from kavach_core.primitives.page import Page, PageRequest
 from kavach_core.primitives.permissions import Permission, PermissionLike, PermissionSet, covers, uncovered
 from kavach_core.primitives.principal import AgentType
 from kavach_core.primitives.tokens import TokenKind
+from kavach_core.primitives.unset import UNSET, Unset
 from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeGuard
 
 from kavach_core.capabilities.budgets import queries
 from kavach_core.capabilities.budgets.ledger import BudgetRow, Ledger
@@ -17,6 +17,7 @@ from kavach_core.primitives import ids
 from kavach_core.primitives.choice import one_of
 from kavach_core.primitives.clock import NEVER, to_datetime, to_micros
 from kavach_core.primitives.page import MAX_LIMIT, Page, PageRequest
+from kavach_core.primitives.unset import UNSET, Unset
 from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
 
@@ -38,12 +39,15 @@ class Budgets:
         per: Period | str,
         measure: Measure | str = Measure.CALLS,
         action: Action | str = Action.BLOCK,
-        agent_id: str | None = None,
-        delegation_id: str | None = None,
-        owner_id: str | None = None,
+        agent_id: str | Unset | None = UNSET,
+        delegation_id: str | Unset | None = UNSET,
+        owner_id: str | Unset | None = UNSET,
         set_by: SetBy = SetBy.APP,
     ) -> Budget:
         """Bound what may be spent by an agent, by a delegation, by an owner, or, with none of the three, by everyone.
+
+        For everyone all three are left out. None where a holder belongs is refused, since a look-up that found nothing
+        would bound everybody; beside a holder it is left out.
 
         A call charges every budget on its path: those of the agents and delegations it acts by, of their owner and of
         the project; all of them or none. `limit` is in calls or in units of cost, per `hour`, `day` or `month` of the
@@ -200,15 +204,26 @@ def describe(budget: Budget) -> dict[str, object]:
     }
 
 
-def _holder(agent_id: str | None, delegation_id: str | None, owner_id: str | None) -> Holder:
-    given = [name for name in (agent_id, delegation_id, owner_id) if name is not None]
+def _holder(agent_id: str | Unset | None, delegation_id: str | Unset | None, owner_id: str | Unset | None) -> Holder:
+    asked = {"agentId": agent_id, "delegationId": delegation_id, "ownerId": owner_id}
+    given = list(filter(_is_given, asked.values()))
     if len(given) > 1:
         raise InvalidInput("A budget hangs on one thing: agentId, delegationId or ownerId.", field="agentId")
-    if agent_id is not None:
+    nobody = [name for name, value in asked.items() if value is None]
+    if nobody and not given:
+        raise InvalidInput(
+            f"{nobody[0]} is no id: leave out agentId, delegationId and ownerId for a budget of the whole project.",
+            field=nobody[0],
+        )
+    if _is_given(agent_id):
         return Holder.agent(ids.AGENT.raw(agent_id, field="agentId"))
-    if delegation_id is not None:
+    if _is_given(delegation_id):
         return Holder.delegation(ids.DELEGATION.raw(delegation_id, field="delegationId"))
-    return Holder.project() if owner_id is None else Holder.owner(require_owner_id(owner_id))
+    return Holder.owner(require_owner_id(owner_id)) if _is_given(owner_id) else Holder.project()
+
+
+def _is_given(holder: str | Unset | None) -> TypeGuard[str]:
+    return holder is not None and not isinstance(holder, Unset)
 
 
 def _require(row: BudgetRow | None) -> BudgetRow:
