@@ -175,6 +175,34 @@ async def test_a_budget_set_on_the_page_holds_from_the_next_call_on(person: Pers
     await expect(left).to_have_text("500 units left")
 
 
+async def test_a_budget_that_revokes_says_what_it_ends(person: Person) -> None:
+    """What it hangs on, and not the agent whose dialog it is shown in."""
+    page, kavach = person.page, person.site.kavach
+    above = await _begin(person, "read:repos")
+    below = await kavach.agents.delegate(from_=above.id, permissions=["read:repos"], name="below")
+    holders: tuple[dict[str, str], ...] = (
+        *({"agent_id": below.id}, {"agent_id": above.id}, {"delegation_id": below.delegation_id}),
+        *({"owner_id": await person.user_id()}, {}),
+    )
+    terms: dict[str, Any] = {"limit": 10_000, "per": "forever", "action": "revoke"}
+    made = [await kavach.budgets.create(**holder, **terms) for holder in holders]
+    try:
+        await page.reload()
+        await page.get_by_role("button", name="Budgets for below").click()
+        rows = page.locator("#budget-dialog .row")
+        await expect(rows).to_have_count(len(made))
+        ends = {await row.locator(".row-meta").inner_text() for row in await rows.all()}
+    finally:
+        await kavach.budgets.delete(made[-1].id)  # it would bound everybody else on this site
+    assert ends == {
+        f"10,000 left · then {end}"
+        for end in (
+            *("the agent is revoked", "that agent is revoked", "the delegation is revoked"),
+            *("the owner is suspended", "everything is suspended"),
+        )
+    }
+
+
 async def _begin(person: Person, *permissions: str) -> Agent:
     """Sign somebody up who has an agent that has to ask before it pays."""
     await person.sign_up()

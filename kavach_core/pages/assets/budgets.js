@@ -7,7 +7,6 @@ const PER = { hour: "an hour", day: "a day", month: "a month", forever: "in all"
 const THEN = {
   block: "then calls are refused",
   warn: "then calls go on, and the app is told",
-  revoke: "then the agent is revoked",
 };
 
 const number = (value) => value.toLocaleString("en");
@@ -49,7 +48,7 @@ export function budgetDialog() {
     const limit = `${amount(budget.limit, budget.unit)} ${PER[budget.per]}`;
     const made = row("budget-row", { limit, state: isMine ? "" : whose(budget) }, budget.id);
     const again = budget.resetsAt && prospect("begins anew", budget.resetsAt);
-    dotted(part(made, "meta"), `${number(budget.left)} left`, again, THEN[budget.action]);
+    dotted(part(made, "meta"), `${number(budget.left)} left`, again, then(budget));
     if (!isMine) part(made, "actions").remove();
     for (const button of made.querySelectorAll("button")) {
       button.setAttribute("aria-label", `${button.textContent} ${limit}`);
@@ -63,6 +62,14 @@ export function budgetDialog() {
     if (budget.agentId !== null) return "of an agent above";
     if (budget.delegationId !== null) return "of a delegation";
     return budget.ownerId === null ? "of everybody together" : "of all your agents together";
+  }
+
+  /** What `revoke` ends is what the budget hangs on, which need not be this agent. */
+  function then(budget) {
+    if (budget.action !== "revoke") return THEN[budget.action];
+    if (budget.agentId !== null) return `then ${budget.agentId === agent.id ? "the" : "that"} agent is revoked`;
+    if (budget.delegationId !== null) return "then the delegation is revoked";
+    return budget.ownerId === null ? "then everything is suspended" : "then the owner is suspended";
   }
 
   const verbs = {
