@@ -10,7 +10,7 @@ from kavach_core.capabilities.agents import Agents
 from kavach_core.capabilities.agents import queries as agent_queries
 from kavach_core.capabilities.approvals import Approvals
 from kavach_core.capabilities.audit import Audit
-from kavach_core.capabilities.authorize import Authorizer
+from kavach_core.capabilities.authorize import Authorizer, HasId, Remaining
 from kavach_core.capabilities.budgets import Budgets
 from kavach_core.capabilities.budgets import queries as budget_queries
 from kavach_core.capabilities.delegation import Delegations
@@ -30,6 +30,7 @@ from kavach_core.capabilities.users import Users
 from kavach_core.capabilities.users import queries as user_queries
 from kavach_core.config import Config, Settings, load_config
 from kavach_core.errors import StoreUnavailable
+from kavach_core.primitives import ids
 from kavach_core.primitives.clock import SECOND
 from kavach_core.runtime import Runtime
 from kavach_core.store.open import open_store
@@ -84,11 +85,14 @@ class Kavach:
         #: `await kavach.authorize(subject, action=..., resource=...)`, and the form that raises.
         self.authorize = authorizer.authorize
         self.require_authorized = authorizer.require_authorized
-        #: `await kavach.settle(audit_id, actual)` says what a call cost; `await kavach.remaining(agent)` what is left.
+        #: `await kavach.settle(audit_id, actual)` says what a call cost.
         self.settle = authorizer.settle
-        self.remaining = authorizer.remaining
         self._authorizer = authorizer
         self._store = runtime.store
+
+    async def remaining(self, agent: str | HasId) -> Remaining:
+        """Return what an agent may still spend now, by the best of its grants. Raises `InvalidInput` and `NotFound`."""
+        return await self._authorizer.remaining(ids.of(agent, field="agent"))
 
     async def close(self) -> None:
         """Finish what is in flight, mails too, and let go of the store."""

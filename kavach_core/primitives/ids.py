@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from kavach_core.errors import InvalidInput, NotFound
 from kavach_core.primitives.text import require_clean
@@ -94,12 +94,19 @@ class Kind:
         return raw
 
     def _read(self, text: str, field: str) -> bytes | None:
-        require_clean(text, field=field, longest=512)
+        require_clean(text, field=field, longest=_LONGEST)
         head, _, body = text.partition("_")
         fits = head == self.prefix and len(body) == _HEX_DIGITS and set(body) <= _HEX
         return bytes.fromhex(body) if fits else None
 
 
+def of(thing: object, *, field: str) -> str:
+    """The id of a thing that has one, or the text that is one. Raises `InvalidInput`."""
+    found = thing if isinstance(thing, str) else getattr(thing, "id", None)
+    return require_clean(cast("str", found), field=field, longest=_LONGEST)
+
+
+_LONGEST: Final = 512
 _HEX_DIGITS: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")
 

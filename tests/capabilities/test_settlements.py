@@ -381,6 +381,10 @@ async def test_nothing_remains_for_an_agent_that_is_dead_or_has_no_grant(kavach:
     assert (left.calls, left.cost, left.budgets) == (0, 0, ())
     with pytest.raises(NotFound):
         await kavach.remaining("agt_" + "0" * 32)
+    for nobody in (None, 5, b"agt", "", [], object()):
+        unnamed: Any = nobody
+        with pytest.raises(InvalidInput):
+            await kavach.remaining(unnamed)
     await kavach.owners.resume("alice")
     await kavach.budgets.update(budget.id, limit=0)
     assert (await kavach.remaining(agent)).cost == 0

@@ -2,6 +2,6 @@
 
 from kavach_core.capabilities.authorize.model import CallContext, Decision, Explanation, LookedAt, Settlement
 from kavach_core.capabilities.authorize.remaining import Remaining
-from kavach_core.capabilities.authorize.service import Authorizer
+from kavach_core.capabilities.authorize.service import Authorizer, HasId
 
-__all__ = ["Authorizer", "CallContext", "Decision", "Explanation", "LookedAt", "Remaining", "Settlement"]
+__all__ = ["Authorizer", "CallContext", "Decision", "Explanation", "HasId", "LookedAt", "Remaining", "Settlement"]
