@@ -33,7 +33,7 @@ KavachError
  ├── RateLimited             too often; `retry_after` seconds
  ├── Unavailable             cannot be answered now; `retry_after` seconds
  │    ├── StoreUnavailable   the database cannot be read or written
- │    └── ResolverFailed     the app's own `resolve_user` (or `grantable`) failed
+ │    └── ResolverFailed     the app's own `resolve_user` (or another function) failed
  └── ConfigurationError      refuses to start
       ├── RemoteNotAvailable `api_key=` before remote mode exists
       ├── SchemaTooNew       the database was migrated by a newer release
@@ -304,7 +304,7 @@ class _RetryLater(KavachError):
 
 
 class RateLimited(_RetryLater):
-    """Too many calls in the current window, or too little left of a budget.
+    """Too many calls in the current window; where too little is left of a budget it is `BUDGET_EXCEEDED` instead.
 
     `reason` is the code of the decision behind it, if there is one.
     """
@@ -352,7 +352,7 @@ class StoreUnavailable(Unavailable):
 
 
 class ResolverFailed(Unavailable):
-    """The app's own `resolve_user` or `grantable` raised or gave nonsense."""
+    """The app's own `resolve_user`, `grantable` or `owner_permissions` raised or gave nonsense."""
 
     code = "RESOLVER_FAILED"
 

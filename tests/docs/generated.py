@@ -72,7 +72,8 @@ def _bare(cls: type[KavachError]) -> KavachError:
 
 
 def _sentence(cls: type[KavachError]) -> str:
-    return (inspect.getdoc(cls) or "").partition(". ")[0].rstrip(".").replace("\n", " ") + "."
+    first, _, _ = (inspect.getdoc(cls) or "").partition("\n\n")
+    return first.partition(". ")[0].rstrip(".").replace("\n", " ") + "."
 
 
 def _reasons() -> Iterator[str]:
