@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,9 @@ from tests.chromium import find_chromium
 from tests.postgres_server import PostgresServer, PostgresUnavailable
 
 DATABASE_URL = "KAVACH_TEST_DATABASE_URL"
+#: Memory as a file system, and the bytes that have to be free there before anything is put in it.
+_MEMORY = Path("/dev/shm")
+_ROOM = 2 << 30
 
 _unavailable = pytest.StashKey[str]()
 
@@ -106,9 +111,11 @@ def migrated_template(postgres_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def sqlite_database(tmp_path: Path) -> str:
-    """The URL of a SQLite file that does not exist yet."""
-    return f"sqlite:///{tmp_path / 'kavach.db'}"
+def sqlite_database(tmp_path: Path) -> Iterator[str]:
+    """The URL of a SQLite file that does not exist yet, in memory where there is room: that is synced for nothing."""
+    in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
+    with tempfile.TemporaryDirectory(prefix="kavach-", dir=_MEMORY if in_memory else tmp_path) as directory:
+        yield f"sqlite:///{directory}/kavach.db"
 
 
 @pytest.fixture

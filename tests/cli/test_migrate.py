@@ -20,21 +20,21 @@ def test_status_is_1_until_everything_is_applied(everywhere: Command) -> None:
     assert everywhere.out("migrate") == "Nothing was due.\n"
 
 
-def test_the_printed_sql_makes_the_same_tables(kavach: Command, tmp_path: Path) -> None:
+def test_the_printed_sql_makes_the_same_tables(kavach: Command, tmp_path: Path, sqlite_database: str) -> None:
     kavach.out("migrate")
     by_hand = sqlite3.connect(tmp_path / "by_hand.db")
     by_hand.executescript(kavach.out("migrate", "--sql"))
-    migrated = sqlite3.connect(tmp_path / "kavach.db")
+    migrated = sqlite3.connect(sqlite_database.removeprefix("sqlite:///"))
     tables = "select sql from sqlite_master where name <> 'kavach_migrations' order by name"
     assert by_hand.execute(tables).fetchall() == migrated.execute(tables).fetchall()
     by_hand.close()
     migrated.close()
 
 
-def test_sql_can_be_printed_for_either_database_without_having_one(kavach: Command, tmp_path: Path) -> None:
+def test_sql_can_be_printed_for_either_database_without_having_one(kavach: Command, sqlite_database: str) -> None:
     assert "timestamptz" in kavach.out("migrate", "--sql", "--dialect", "postgres")
     assert "strict" in kavach.out("migrate", "--sql", "--dialect", "sqlite")
-    assert not list(tmp_path.iterdir())
+    assert not Path(sqlite_database.removeprefix("sqlite:///")).exists()
 
 
 @pytest.mark.parametrize("options", [("--sql", "--status"), ("--dialect", "sqlite"), ("--sql", "--dialect", "oracle")])
@@ -52,6 +52,8 @@ def test_options_that_do_not_go_together_are_a_usage_error(kavach: Command, opti
         ("prune", "--older-than", "1d"),
     ],
 )
-def test_a_mistyped_database_is_told_and_not_made(kavach: Command, tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_a_mistyped_database_is_told_and_not_made(
+    kavach: Command, sqlite_database: str, command: tuple[str, ...]
+) -> None:
     assert kavach.refusal(*command).startswith("SCHEMA_MISSING: ")
-    assert not list(tmp_path.iterdir())
+    assert not Path(sqlite_database.removeprefix("sqlite:///")).exists()

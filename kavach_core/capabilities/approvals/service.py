@@ -128,7 +128,9 @@ class Approvals:
         if not answered:
             raise FinalState(f"The approval is {approval.status}; that is final.", details={"status": approval.status})
         if not await self._is_live(tx, ids.AGENT.raw(approval.agent_id)):
-            raise FinalState("The agent that asked has ended, or may not act now.", details={"agentId": approval.agent_id})
+            raise FinalState(
+                "The agent that asked has ended, or may not act now.", details={"agentId": approval.agent_id}
+            )
         await announce(
             tx,
             self._project,
