@@ -14,8 +14,12 @@ from kavach_core.api.operation import Caller
 from kavach_core.api.table import TABLE
 from kavach_core.testing import FrozenClock
 from tests.capabilities.support import count, dump
+from tests.http.conftest import ON_BOTH_DATABASES
 from tests.http.examples import Cast, make_cast
 from tests.http.world import NO_AGENT, NO_DELEGATION, Headers, World, bearer, error_of
+
+#: Bodies and queries are read below the adapters, whose answers test_parity compares.
+pytestmark = ON_BOTH_DATABASES
 
 INVALID = (400, "INVALID_INPUT")
 NOT_FOUND = (404, "NOT_FOUND")

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.http.conftest import ONE_FRAMEWORK
 from tests.http.world import Headers, OpenWorld, World, bearer, error_of
+
+#: What may be given is decided below the adapters, whose answers test_parity compares.
+pytestmark = ONE_FRAMEWORK
 
 REFUSED = (403, "GRANT_NOT_ALLOWED")
 

@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 
 from kavach_core.capabilities.audit.export import CSV_COLUMNS
+from tests.http.conftest import ON_BOTH_DATABASES
 from tests.http.frameworks import MOUNT
 from tests.http.world import Headers, World, bearer
+
+#: What is on record is read below the adapters, whose answers test_parity compares.
+pytestmark = ON_BOTH_DATABASES
 
 
 @pytest.fixture
