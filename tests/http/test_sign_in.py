@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kavach_core.config import Email
+from tests.http.conftest import ONE_FRAMEWORK
 from tests.http.world import ORIGIN, OpenWorld, World, bearer, error_of
 
 pytestmark = pytest.mark.usefixtures("cheap_passwords")
@@ -69,6 +70,7 @@ async def test_a_form_of_the_own_site_is_no_sign_in_either(world: World) -> None
         assert error_of(answer) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
+@ONE_FRAMEWORK
 @pytest.mark.parametrize(
     "body",
     [

@@ -10,6 +10,7 @@ from kavach_core.api.table import TABLE
 from kavach_core.capabilities.keys import Scope
 from kavach_core.primitives import tokens
 from kavach_core.primitives.tokens import TokenKind
+from tests.http.conftest import ONE_FRAMEWORK
 from tests.http.examples import EXAMPLES, Cast, Example, make_cast
 from tests.http.world import Headers, OpenWorld, World, bearer, error_of
 
@@ -38,6 +39,7 @@ async def test_with_a_bad_credential_every_operation_is_401(open_world: OpenWorl
         assert answers == dict.fromkeys(CLOSED, (401, expected)), kind
 
 
+@ONE_FRAMEWORK
 async def test_each_caller_that_may_is_served_and_each_other_is_403(world: World) -> None:
     service, usual = await world.service(), await make_cast(world, "ulla")
     for name, example in CLOSED.items():
@@ -55,6 +57,7 @@ async def test_each_caller_that_may_is_served_and_each_other_is_403(world: World
                 assert error_of(answer) == (403, "CALLER_NOT_ALLOWED"), (name, letter)
 
 
+@ONE_FRAMEWORK
 async def test_a_key_needs_the_scope_of_the_operation_and_no_other(world: World) -> None:
     scopes = {scope.value for scope in Scope} - {"*"}
     for name, example in CLOSED.items():
@@ -84,6 +87,7 @@ async def test_an_id_of_another_owner_is_404_like_one_of_nobody(world: World, wh
                 assert error_of(await _call(world, example, foreign, caller)) == (404, "NOT_FOUND"), (name, letter)
 
 
+@ONE_FRAMEWORK
 async def test_an_agent_does_not_see_its_owners_other_agents(world: World) -> None:
     cast = await make_cast(world)
     other = bearer((await world.agent()).token)
@@ -101,6 +105,7 @@ async def test_giving_to_an_agent_of_another_owner_is_404_for_its_owner_and_said
     assert error_of(answer) == (403, "CROSS_OWNER")
 
 
+@ONE_FRAMEWORK
 async def test_lists_hold_nothing_of_another_owner_whatever_is_asked(world: World) -> None:
     own, foreign = await make_cast(world), await make_cast(world, "mallory")
     for agent in (own.agent, foreign.agent):

@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> str:
     return migrated(tmp_path)
 
 
-@pytest.mark.parametrize("schedules", [300, pytest.param(100_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("schedules", [200, pytest.param(100_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_every_order_of_steps_leaves_the_record_whole(
     tmp_path: Path, schedules: int, figure: Callable[[str], None]
 ) -> None:
