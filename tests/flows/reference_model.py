@@ -336,7 +336,7 @@ class Model:
 
     def about(self, call: Call) -> tuple[Any, ...]:
         """What an approval is good for, beside the agent."""
-        return (call.action, call.resource, call.q)
+        return (call.action, call.resource, call.q, call.cost)
 
     def asked(self, number: int, call: Call) -> int | None:
         """The question about this very call that waits, or whose answer holds."""

@@ -222,7 +222,12 @@ class EndsNothing(Model):
 
 class ApprovesAnyArguments(Model):
     def about(self, call: Call) -> tuple[Any, ...]:
-        return (call.action, call.resource)
+        return (call.action, call.resource, call.cost)
+
+
+class ApprovesAnyCost(Model):
+    def about(self, call: Call) -> tuple[Any, ...]:
+        return (call.action, call.resource, call.q)
 
 
 class UsesAnApprovalTwice(Model):
@@ -258,6 +263,7 @@ BROKEN = (
     SettlesTwice,
     EndsNothing,
     ApprovesAnyArguments,
+    ApprovesAnyCost,
     UsesAnApprovalTwice,
     ChargesRefusedCalls,
 )

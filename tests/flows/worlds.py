@@ -313,7 +313,7 @@ async def tell(history: list[Step], model: Model, world: World, told: Told | Non
     truth, told = ModelWorld(model), told or Told()
     for verb, step in OPENING:
         assert not await getattr(truth, verb)(*step) and not await getattr(world, verb)(*step)
-    for verb, details in history:
+    for number, (verb, details) in enumerate(history):
         told.steps += 1
         if verb == "call":
             asked = [(agent % len(model.agents), call) for agent, call in details[0]]
@@ -325,7 +325,7 @@ async def tell(history: list[Step], model: Model, world: World, told: Told | Non
             expected, seen = await getattr(truth, verb)(*step), await getattr(world, verb)(*step)
             if bool(seen) != bool(expected) or not seen <= expected:
                 raise Disagreement(f"{verb}{step}: refused with {seen}, by the model with {expected}")
-            probes = PROBES[told.steps % 2 :: 2]
+            probes = PROBES[number % 2 :: 2]
             everyone = [(agent, call) for agent in range(len(model.agents)) for call in probes]
             await _compare(truth, world, everyone, told, consume=False)
         if model.budgets and await truth.standing() != await world.standing():
