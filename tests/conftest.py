@@ -8,9 +8,9 @@ under CI it fails at once.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,12 +26,10 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from kavach_core.capabilities.passwords import hashing
 from kavach_core.store.migrate import migrate
 from tests.chromium import find_chromium
+from tests.memory import memory_or
 from tests.postgres_server import PostgresServer, PostgresUnavailable
 
 DATABASE_URL = "KAVACH_TEST_DATABASE_URL"
-#: Memory as a file system, and the bytes that have to be free there before anything is put in it.
-_MEMORY = Path("/dev/shm")
-_ROOM = 2 << 30
 
 _unavailable = pytest.StashKey[str]()
 
@@ -63,6 +61,12 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     os.environ[DATABASE_URL] = server.url
     config.add_cleanup(server.close)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Set what was collected apart: it lives as long as the run, and looking through it again and again takes time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -113,8 +117,7 @@ def migrated_template(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def sqlite_database(tmp_path: Path) -> Iterator[str]:
     """The URL of a SQLite file that does not exist yet, in memory where there is room: that is synced for nothing."""
-    in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
-    with tempfile.TemporaryDirectory(prefix="kavach-", dir=_MEMORY if in_memory else tmp_path) as directory:
+    with tempfile.TemporaryDirectory(prefix="kavach-", dir=memory_or(tmp_path)) as directory:
         yield f"sqlite:///{directory}/kavach.db"
 
 

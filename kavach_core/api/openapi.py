@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final, cast
 
 from pydantic import BaseModel
@@ -70,8 +71,9 @@ def document(table: Sequence[Operation], *, server: str, version: str) -> dict[s
     }
 
 
+@cache
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON Schema of a model, with everything it refers to put in its place."""
+    """The JSON Schema of a model, with all it refers to in its place. It is shared, and not to be changed."""
     schema = model.model_json_schema(by_alias=True)
     return cast("dict[str, Any]", _without_refs(schema, schema.pop("$defs", {})))
 

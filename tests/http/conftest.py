@@ -52,12 +52,6 @@ def shared_postgres(postgres_url: str, migrated_template: str) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def either_database(request: pytest.FixtureRequest) -> str:
-    """The URL of a database of each kind."""
-    return str(request.getfixturevalue("sqlite_database" if request.param == "sqlite" else "shared_postgres"))
-
-
 #: Every framework on one kind of database in turn: both kinds meet every promise, without every pair of them.
 _PAIRS = [(framework, place % 2 == 1) for place, framework in enumerate(FRAMEWORKS)]
 

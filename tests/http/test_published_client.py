@@ -47,8 +47,8 @@ READ, WRITE = AuthorizeRequest("read", "repos"), AuthorizeRequest("write", "repo
 
 
 @pytest.fixture
-async def world(framework: Framework, either_database: str, clock: FrozenClock) -> AsyncGenerator[World]:
-    async with worlds(framework, either_database, clock) as open_world:
+async def world(stored: tuple[Framework, str], clock: FrozenClock) -> AsyncGenerator[World]:
+    async with worlds(*stored, clock) as open_world:
         yield await open_world(grantable=["*:*"], project=f"project-{token_hex(6)}")
 
 
@@ -115,8 +115,8 @@ async def test_an_agent_is_created_read_listed_changed_rotated_and_revoked(world
 
 
 @pytest.mark.usefixtures("cheap_passwords")
-async def test_it_signs_up_and_in_reads_its_session_and_signs_out(framework: Framework, either_database: str) -> None:
-    async with worlds(framework, either_database, None) as open_world:
+async def test_it_signs_up_and_in_reads_its_session_and_signs_out(stored: tuple[Framework, str]) -> None:
+    async with worlds(*stored, None) as open_world:
         world = await open_world(passwords=True, project=f"project-{token_hex(6)}")
         async with client_with(world, {"authorization": ""}) as client:
             made = await client.auth.sign_up("ada@example.org", "correct horse battery", "Ada")
@@ -277,11 +277,11 @@ async def open_throttled(framework: Framework, sqlite_database: str, clock: Froz
         yield await open_world(refused_per_minute=2)
 
 
-async def test_a_failing_server_is_a_server_error(framework: Framework, world: World) -> None:
+async def test_a_failing_server_is_a_server_error(stored: tuple[Framework, str], world: World) -> None:
     async def resolve_user(view: object) -> str | None:
         raise RuntimeError("down")
 
-    app = framework.build(world.get_kavach, resolve_user=resolve_user)
+    app = stored[0].build(world.get_kavach, resolve_user=resolve_user)
     client = KavachClient(f"http://testserver{MOUNT}")
     client._transport._client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app))
     async with client:

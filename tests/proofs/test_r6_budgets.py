@@ -80,7 +80,7 @@ async def _make_world(kavach: Kavach, scale: Scale) -> World:
     everybody = set(range(_AGENTS))
     for number, agent in enumerate(agents):
         await bound(f"cost of agent {number}", busy // 4 + 9, "cost", {number}, agent_id=agent.id)
-        await bound(f"calls of agent {number}", total // (12 + 8 * number), "calls", {number}, agent_id=agent.id)
+        await bound(f"calls of agent {number}", total // (12 + 8 * number**2), "calls", {number}, agent_id=agent.id)
     for number in range(_OWNERS):
         of_owner = {agent for agent in everybody if agent % _OWNERS == number}
         await bound(f"cost of owner {number}", busy // 3 + 9, "cost", of_owner, owner_id=f"owner-{number}")
