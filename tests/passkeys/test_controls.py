@@ -43,7 +43,9 @@ class VerifyFirst(Passkeys):
     async def finish_authentication(
         self, body: object, *, browser: Browser, address: str | None = None, user_agent: str | None = None
     ) -> Session:
-        proof = await self._proofs.check(read_authentication(body))
+        answer = read_authentication(body)
+        found = await self._store.read(queries.by_credential, self._project, answer.credential_id)
+        proof = await self._proofs.check(answer, found)
         await self._store.transact(self._forget)
         return await self._store.transact(self._sign_in, proof, address, user_agent, browser)
 

@@ -99,8 +99,8 @@ async def test_two_uses_judged_by_one_count_are_one_too_many(person: Person, mon
     checked = asyncio.Barrier(2)
     check = person.passkeys._proofs.check
 
-    async def check_together(answer: object, **more: object) -> object:
-        proof = await check(answer, **more)  # type: ignore[arg-type]
+    async def check_together(*answer: object, **more: object) -> object:
+        proof = await check(*answer, **more)  # type: ignore[arg-type]
         await checked.wait()
         return proof
 
@@ -118,8 +118,8 @@ async def test_a_passkey_that_is_disabled_meanwhile_signs_nobody_in(
     body = await person.begin_sign_in()
     check = person.passkeys._proofs.check
 
-    async def check_and_disable(answer: object, **more: object) -> object:
-        proof = await check(answer, **more)  # type: ignore[arg-type]
+    async def check_and_disable(*answer: object, **more: object) -> object:
+        proof = await check(*answer, **more)  # type: ignore[arg-type]
         await run(person.kavach, "update kavach_passkeys set disabled_at = created_at where id = $1", proof.row.id)
         return proof
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kavach_core.capabilities.passkeys import queries, records
+from kavach_core.capabilities.passkeys import records
 from kavach_core.capabilities.passkeys.ceremony import Answer, rejected
 from kavach_core.capabilities.passkeys.model import Assertion, DeviceType
 from kavach_core.capabilities.passkeys.policy import Verdict, judge
-from kavach_core.capabilities.passkeys.queries import PasskeyRow
+from kavach_core.capabilities.passkeys.queries import Found, PasskeyRow
 from kavach_core.capabilities.passkeys.verify import reject, verify_authentication
 from kavach_core.capabilities.users.queries import UserRow
 from kavach_core.errors import PasskeyUnknown
@@ -33,12 +33,11 @@ class Proofs:
         self._project = runtime.project
         self._config = runtime.config
 
-    async def check(self, answer: Answer, *, of_user: bytes | None = None) -> Proof:
-        """Verify the answer by the passkey it names: anybody's, or one of a user who was told which to use.
+    async def check(self, answer: Answer, found: Found | None, *, of_user: bytes | None = None) -> Proof:
+        """Verify the answer by the passkey it names, as found on record: anybody's, or one of the user who was asked.
 
         Raises `PasskeyUnknown` for one that is not on record and `PasskeyRejected` for all else that does not hold.
         """
-        found = await self._store.read(queries.by_credential, self._project, answer.credential_id)
         if found is None:
             raise PasskeyUnknown(rejected().message)
         row, user = found

@@ -35,6 +35,9 @@ class PasskeyRow(NamedTuple):
         return tuple(filter(None, self.transports.split(",")))
 
 
+#: A passkey, and whose it is.
+Found = tuple[PasskeyRow, UserRow]
+
 _COLUMNS: Final = ", ".join(PasskeyRow._fields)
 _WIDTH: Final = len(PasskeyRow._fields)
 _INSERT: Final = f"""
@@ -91,7 +94,7 @@ async def find(tx: Transaction, project: str, passkey_id: bytes, user_id: bytes)
     return None if row is None else _make(row)
 
 
-async def by_credential(tx: Transaction, project: str, credential_id: bytes) -> tuple[PasskeyRow, UserRow] | None:
+async def by_credential(tx: Transaction, project: str, credential_id: bytes) -> Found | None:
     """Return the passkey that browsers know by an id, and whose it is."""
     row = await tx.fetch_one(_BY_CREDENTIAL, project, credential_id)
     if row is None:

@@ -118,8 +118,8 @@ class Passkeys:
         await prepare(self._config)
         answer = read_authentication(body)
         kind = ChallengeKind.PASSKEY_AUTHENTICATION
-        await self._exchange.take(kind, answer, browser=browser, address=address)
-        proof = await self._proofs.check(answer)
+        _, found = await self._exchange.take_signed(kind, answer, browser=browser, address=address)
+        proof = await self._proofs.check(answer, found)
         return await self._store.transact(self._sign_in, proof, address, user_agent, browser)
 
     async def begin_verification(self, *, session: Session, browser: Browser, address: str | None = None) -> Options:
@@ -133,9 +133,9 @@ class Passkeys:
         """Make the session fresh again; it keeps its token."""
         await prepare(self._config)
         answer = read_authentication(body)
-        asked = await self._exchange.take(ChallengeKind.PASSKEY_VERIFICATION, answer, browser=browser)
+        asked, found = await self._exchange.take_signed(ChallengeKind.PASSKEY_VERIFICATION, answer, browser=browser)
         session_id = _same_session(asked, session)
-        proof = await self._proofs.check(answer, of_user=asked.user_id)
+        proof = await self._proofs.check(answer, found, of_user=asked.user_id)
         return await self._store.transact(self._refresh, session_id, proof)
 
     async def begin_addition(self, *, session: Session, browser: Browser, address: str | None = None) -> Options:
