@@ -16,6 +16,7 @@ from typing import Final, Unpack
 from kavach_core.config import Config, Settings, load_config
 from kavach_core.errors import StoreUnavailable
 from kavach_core.kavach import Kavach, open_kavach
+from kavach_core.primitives.tasks import start_task
 
 #: Seconds that opening may take before its callers are told to come back.
 START_TIMEOUT: Final = 30.0
@@ -55,7 +56,7 @@ class LazyKavach:
         loop, slots = asyncio.get_running_loop(), self._current_slots()
         task = slots.get(loop)
         if task is None:
-            task = loop.create_task(self._start(), context=contextvars.Context())
+            task = start_task(self._start(), context=contextvars.Context())
             task.add_done_callback(lambda done: self._keep_only_success(slots, loop, done))
             slots[loop] = task
         return task

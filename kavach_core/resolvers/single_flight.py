@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
+from kavach_core.primitives.tasks import start_task
+
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ class SingleFlight(Generic[K, T]):
         flying = self._loops.setdefault(loop, {})
         task = flying.get(key)
         if task is None:
-            task = flying[key] = loop.create_task(start())
+            task = flying[key] = start_task(start())
             task.add_done_callback(lambda done: _land(flying, key, done))
         await asyncio.wait((task,))
         return task.result()

@@ -13,6 +13,7 @@ from contextvars import Context
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from kavach_core.primitives.clock import Clock
+from kavach_core.primitives.tasks import start_task
 from kavach_core.store.batch import BatchLane, Traffic
 from kavach_core.store.dialect import Dialect
 from kavach_core.store.faults import CommitLost, RunAgain, outcome_unknown, too_many, unavailable
@@ -158,7 +159,7 @@ class PostgresStore:
         return await asyncio.shield(self._start(transaction))
 
     def _start(self, work: Coroutine[Any, Any, T], context: Context | None = None) -> asyncio.Task[T]:
-        task = self._loop.create_task(work, context=context)
+        task = start_task(work, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

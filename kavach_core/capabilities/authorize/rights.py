@@ -15,6 +15,7 @@ from kavach_core.capabilities.authorize.model import Rights
 from kavach_core.config import OwnerPermissions
 from kavach_core.errors import ResolverFailed
 from kavach_core.primitives.permissions import PermissionLike, PermissionSet, parse_permissions
+from kavach_core.primitives.tasks import start_task
 
 #: Seconds the app may take to answer.
 PATIENCE: Final = 2.0
@@ -101,7 +102,7 @@ class OwnerRights:
 
 
 def _start(coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-    task = asyncio.get_running_loop().create_task(coroutine)
+    task = start_task(coroutine)
     task.add_done_callback(_see)
     return task
 

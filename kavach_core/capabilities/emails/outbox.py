@@ -8,6 +8,7 @@ from typing import Final
 
 from kavach_core.config import Email, SendEmail
 from kavach_core.errors import NotFound
+from kavach_core.primitives.tasks import start_task
 
 #: Seconds a mailer may take, and that closing waits for those under way.
 _PATIENCE: Final = 30.0
@@ -31,7 +32,7 @@ class Outbox:
         """Have a mail sent soon. One that fails is logged, without its link; whoever asked for it may ask again."""
         if self._send is None:
             raise NotFound("This app sends no mail.")
-        task = asyncio.create_task(self._deliver(self._send, mail))
+        task = start_task(self._deliver(self._send, mail))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
