@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -199,6 +201,32 @@ async def test_an_export_is_the_whole_record_in_both_formats(kavach: Kavach) -> 
     assert [entry["id"] for entry in json.loads(await exported(kavach, result="denied"))] == ids[3:]
     with pytest.raises(InvalidInput):
         await exported(kavach, format="xml")
+
+
+@pytest.mark.parametrize("rest", [None, 0])
+async def test_an_export_rests_as_long_as_it_reads(
+    sqlite_kavach: Kavach, monkeypatch: pytest.MonkeyPatch, rest: int | None
+) -> None:
+    """Decisions come first. The negative control is an export that goes on at once."""
+    await fill(sqlite_kavach, await make_agent(sqlite_kavach), 5)
+    monkeypatch.setattr(service, "_CHUNK", 2)
+    if rest is not None:
+        monkeypatch.setattr(service, "_REST", rest)
+    seconds, reads = 0.15, list[float]()
+    loop = asyncio.get_running_loop()
+    read = sqlite_kavach.audit._store.read
+
+    async def read_slowly(*asked: Any) -> Any:
+        reads.append(loop.time())
+        found = await read(*asked)
+        await asyncio.sleep(seconds)
+        return found
+
+    monkeypatch.setattr(sqlite_kavach.audit._store, "read", read_slowly)
+    assert len(json.loads(await exported(sqlite_kavach))) == 5
+    # The first of them asks which entry is the newest.
+    pauses = [later - earlier for earlier, later in pairwise(reads[1:])]
+    assert len(pauses) == 2 and all((pause >= 2 * seconds) is (rest is None) for pause in pauses)
 
 
 async def test_an_empty_export_is_valid(kavach: Kavach) -> None:
