@@ -50,8 +50,10 @@ def optional_datetime(micros: int | None) -> datetime | None:
 def to_micros(moment: datetime, *, field: str = "time") -> int:
     """The stored time of an aware datetime, 1970 for anything before it.
 
-    Raises `InvalidInput` for a naive one, because its zone would be a guess.
+    Raises `InvalidInput` for a naive one, because its zone would be a guess, and for what is no datetime at all.
     """
+    if not isinstance(moment, datetime):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not all type-checked
+        raise InvalidInput("This must be a datetime.", field=field)
     if moment.tzinfo is None:
         raise InvalidInput("The time needs a zone, such as Z or +02:00.", field=field)
     try:

@@ -24,6 +24,9 @@ class PageRequest:
     offset: int = 0
 
     def __post_init__(self) -> None:
+        for field, value in (("limit", self.limit), ("offset", self.offset)):
+            if type(value) is not int:  # callers are not all type-checked
+                raise InvalidInput(f"{field} is a whole number.", field=field)
         if not 0 <= self.limit <= MAX_LIMIT:
             raise InvalidInput(f"limit lies between 0 and {MAX_LIMIT}.", field="limit")
         if not 0 <= self.offset <= MAX_OFFSET:

@@ -64,8 +64,13 @@ def _is_unseen(character: str) -> bool:
     return character in _BLANK or unicodedata.category(character) in _UNSEEN
 
 
-def escape(text: str, *, longest: int) -> str:
-    """Free text made safe to store and show: unclean and turning characters as `\\uXXXX`, cut to `longest`."""
+def escape(text: str, *, longest: int, field: str = "text") -> str:
+    """Free text made safe to store and show: unclean and turning characters as `\\uXXXX`, cut to `longest`.
+
+    Raises `InvalidInput` for what is no text.
+    """
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not all type-checked
+        raise InvalidInput("This must be a string.", field=field)
     if not (text.isascii() and text.isprintable()):
         text = "".join(_escaped(character) for character in text[:longest])
     return text[:longest]

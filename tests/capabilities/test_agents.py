@@ -116,6 +116,7 @@ async def test_a_token_is_shown_once_and_only_its_digest_is_stored(kavach: Kavac
         {"ttl": True},
         {"expires_at": datetime(2029, 1, 1, tzinfo=UTC)},
         {"expires_at": datetime(2031, 1, 1)},  # noqa: DTZ001 - a time without zone is the point
+        {"expires_at": "2031-01-01T00:00:00Z"},
         {"metadata": {"x": "y" * 8192}},
         {"metadata": {"x": float("nan")}},
         {"metadata": ["x"]},

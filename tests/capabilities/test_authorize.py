@@ -619,3 +619,10 @@ async def test_a_context_that_is_none_is_refused(sqlite_kavach: Kavach, context:
     ):
         with pytest.raises(InvalidInput, match="CallContext"):
             await asked
+
+
+@pytest.mark.parametrize("wrong", [{"ip": 7}, {"ip": []}, {"user_agent": b"probe"}, {"request_id": 7}])
+async def test_a_context_with_something_else_than_text_is_refused(sqlite_kavach: Kavach, wrong: dict[str, Any]) -> None:
+    agent = await make_agent(sqlite_kavach)
+    with pytest.raises(InvalidInput):
+        await ask(sqlite_kavach, agent.token, context=CallContext(**wrong))

@@ -267,6 +267,13 @@ async def test_links_below_may_only_lower_the_depth(open_kavach: OpenKavach) -> 
         await lend(kavach, await kavach.agents.get(receiver.id), third, "read:repos", max_depth=3)
 
 
+@pytest.mark.parametrize("wrong", [{"max_depth": "3"}, {"max_depth": 1.5}, {"expires_at": "2h"}, {"purpose": 7}])
+async def test_terms_of_a_wrong_type_are_bad_input(sqlite_kavach: Kavach, wrong: dict[str, Any]) -> None:
+    agent = await make_agent(sqlite_kavach)
+    with pytest.raises(InvalidInput):
+        await sqlite_kavach.agents.delegate(from_=agent.id, permissions=["read:repos"], **wrong)
+
+
 async def test_a_configured_limit_lowers_the_default(open_kavach: OpenKavach) -> None:
     kavach = await open_kavach(max_delegation_depth=1)
     agents, _ = await chain(kavach, 1)

@@ -149,6 +149,8 @@ class Audit:
 def make_filter(**wanted: Unpack[Wanted]) -> AuditFilter:
     """Check the parts of a filter. A value outside its enumeration is refused, since ignoring it would widen."""
     actions = wanted.get("actions", ())
+    if not isinstance(actions, list | tuple):  # a text would be taken for its letters, and match nothing
+        raise InvalidInput("Actions are a list.", field="actions")
     if len(actions) > _MOST_ACTIONS:
         raise InvalidInput(f"At most {_MOST_ACTIONS} actions.", field="actions")
     return AuditFilter(

@@ -296,9 +296,9 @@ def _origin(context: CallContext) -> Origin:
     if context is _NO_CONTEXT:
         return _NOWHERE
     return Origin(
-        address=context.ip and escape(context.ip, longest=64),
-        user_agent=context.user_agent and escape(context.user_agent, longest=256),
-        request_id=context.request_id and escape(context.request_id, longest=128),
+        address=None if context.ip is None else escape(context.ip, longest=64, field="ip"),
+        user_agent=None if context.user_agent is None else escape(context.user_agent, longest=256, field="userAgent"),
+        request_id=None if context.request_id is None else escape(context.request_id, longest=128, field="requestId"),
     )
 
 

@@ -203,13 +203,15 @@ def make_terms(
     purpose: str | None,
 ) -> Terms:
     """Check what is asked for. Raises `InvalidInput`."""
+    if max_depth is not None and type(max_depth) is not int:  # callers are not all type-checked
+        raise InvalidInput("maxDepth is a whole number.", field="maxDepth")
     if max_depth is not None and max_depth < 0:
         raise InvalidInput("maxDepth is not negative.", field="maxDepth")
     return Terms(
         permissions=parse_permissions(permissions, limit=MOST_PAIRS),
         expires_at=clock.NEVER if expires_at is None else clock.to_micros(expires_at, field="expiresAt"),
         max_depth=max_depth,
-        purpose=None if purpose is None else escape(purpose, longest=_LONGEST_PURPOSE),
+        purpose=None if purpose is None else escape(purpose, longest=_LONGEST_PURPOSE, field="purpose"),
     )
 
 
