@@ -71,7 +71,7 @@ class Audit:
         return await self._store.read(self._page, make_filter(**wanted), page)
 
     async def count(self, **wanted: Unpack[Wanted]) -> int:
-        """Return how many entries match the filters of `query`, exactly up to 10,000."""
+        """Return how many entries match the filters of `query`: exactly up to 10,000, and 10,001 for any more."""
         return await self._store.read(queries.count, self._project, make_filter(**wanted))
 
     async def trace(self, agent_id: str, *, after: str | None = None, limit: int = 1000) -> list[AuditEntry]:
