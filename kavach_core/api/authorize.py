@@ -50,6 +50,7 @@ class LookedAtOut(Out):
     code: str
     stopped_at: str | None
     permissions: list[PermissionOut]
+    nearest: list[PermissionOut]
 
 
 class ExplanationOut(Out):
@@ -68,6 +69,7 @@ class ExplanationOut(Out):
                 code=each.code.value,
                 stopped_at=each.stopped_at,
                 permissions=PermissionOut.of(each.permissions),
+                nearest=PermissionOut.of(each.nearest),
             )
             for each in explanation.looked_at
         ]
@@ -108,6 +110,7 @@ class AuthorizeOut(Out):
 
 async def _authorize(call: Call) -> AuthorizeOut:
     body: AuthorizeAboutIn = call.body
+    _check_scope(call, body)
     if body.agent_id is not None:
         return await _about(call, body.agent_id, body, field="agentId")
     if not isinstance(call.identity, AgentIdentity):
@@ -116,6 +119,7 @@ async def _authorize(call: Call) -> AuthorizeOut:
 
 
 async def _authorize_by_id(call: Call) -> AuthorizeOut:
+    _check_scope(call, call.body)
     return await _about(call, call.param("id"), call.body)
 
 
@@ -125,9 +129,10 @@ async def _about(call: Call, agent_id: str, body: AuthorizeIn, *, field: str = "
 
 
 async def _ask(call: Call, subject: AgentIdentity | str, body: AuthorizeIn) -> AuthorizeOut:
-    if body.dry_run:
-        _check_may_explain(call)
-    elif body.cost is not None and not isinstance(call.identity, ServiceIdentity):
+    if body.dry_run and isinstance(call.identity, AgentIdentity):
+        # An explanation names other grants, which are not for the agent to know.
+        raise CallerNotAllowed("A dry run is for the agent's owner or a key.")
+    if body.cost is not None and not body.dry_run and not isinstance(call.identity, ServiceIdentity):
         # Who is bounded by a budget, or by one that others share, could use it up or end them with a number.
         raise CallerNotAllowed("What a call costs is said by the app: an API key, or the route that is called.")
     decision = await call.kavach.authorize(
@@ -146,12 +151,11 @@ async def _ask(call: Call, subject: AgentIdentity | str, body: AuthorizeIn) -> A
     return AuthorizeOut.of(decision)
 
 
-def _check_may_explain(call: Call) -> None:
-    """An explanation names other grants, which are not for the agent to know. Raises `Forbidden`."""
-    if isinstance(call.identity, AgentIdentity):
-        raise CallerNotAllowed("A dry run is for the agent's owner or a key.")
-    if isinstance(call.identity, ServiceIdentity) and not call.identity.has_scope(Scope.AUDIT_READ):
-        raise ScopeMissing(Scope.AUDIT_READ)
+def _check_scope(call: Call, body: AuthorizeIn) -> None:
+    """What a dry run tells is in the record too; all else takes place. Raises `ScopeMissing`."""
+    needed = Scope.AUDIT_READ if body.dry_run else Scope.AUTHORIZE
+    if isinstance(call.identity, ServiceIdentity) and not call.identity.has_scope(needed):
+        raise ScopeMissing(needed)
 
 
 def _context(call: Call, body: AuthorizeIn) -> CallContext:
@@ -172,6 +176,7 @@ OPERATIONS = (
         path="/authorize",
         callers=_ASKING,
         scope=Scope.AUTHORIZE,
+        scope_in_part=Scope.AUDIT_READ,
         summary="Decide and record one call of the agent that asks, or of the agent named",
         tag="authorize",
         body=AuthorizeAboutIn,
@@ -184,6 +189,7 @@ OPERATIONS = (
         path="/agents/{id}/authorize",
         callers=_ASKING,
         scope=Scope.AUTHORIZE,
+        scope_in_part=Scope.AUDIT_READ,
         summary="Decide and record one call of an agent",
         tag="authorize",
         body=AuthorizeIn,

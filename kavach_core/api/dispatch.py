@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from kavach_core.api import problems
 from kavach_core.api.edge import Edge
+from kavach_core.api.models import EmptyIn, Query
 from kavach_core.api.operation import Call, Caller, Operation, Reply
 from kavach_core.api.origin import is_browser
 from kavach_core.api.view import View
@@ -61,7 +62,8 @@ def matches(template: str, path: str) -> bool:
 
 async def _run(edge: Edge, operation: Operation, view: View) -> Reply:
     identity = await _authenticate(edge, operation, view)
-    raw = b"" if operation.body is None or view.read is None else await view.read(operation.limit)
+    query_model, body_model = _models(operation, view, identity)
+    raw = b"" if body_model is None or view.read is None else await view.read(operation.limit)
     if raw or _declares_body(view):
         _check_media_type(view, identity)
     call = Call(
@@ -69,10 +71,24 @@ async def _run(edge: Edge, operation: Operation, view: View) -> Reply:
         edge=edge,
         view=view,
         identity=identity,
-        query=None if operation.query is None else _parse_query(operation.query, view.query),
-        body=None if operation.body is None else _parse_body(operation, raw),
+        query=None if query_model is None else _parse_query(query_model, view.query),
+        body=None if body_model is None else _parse_body(operation, body_model, raw),
     )
     return _to_reply(operation, await operation.handler(call))
+
+
+def _models(
+    operation: Operation, view: View, identity: Identity | None
+) -> tuple[type[BaseModel] | None, type[BaseModel] | None]:
+    """What query and body have to be. Where an operation takes none, what is said there is refused and not ignored.
+
+    Pages for anyone have readers and caches that add to an address, and a body that comes with a GET means nothing.
+    """
+    query, body = operation.query, operation.body
+    if identity is not None:
+        query = query or Query
+        body = body or (EmptyIn if view.is_unsafe else None)
+    return query, body
 
 
 async def _authenticate(edge: Edge, operation: Operation, view: View) -> Identity | None:
@@ -87,10 +103,16 @@ async def _authenticate(edge: Edge, operation: Operation, view: View) -> Identit
     identity = await edge.require_identity(view)
     if _kind(identity) not in operation.callers:
         raise CallerNotAllowed("This operation is not for this kind of caller.")
-    scope = operation.scope
-    if isinstance(identity, ServiceIdentity) and scope is not None and not identity.has_scope(scope):
-        raise ScopeMissing(scope)
+    if isinstance(identity, ServiceIdentity):
+        _check_scope(operation, identity)
     return identity
+
+
+def _check_scope(operation: Operation, identity: ServiceIdentity) -> None:
+    scope, in_part = operation.scope, operation.scope_in_part
+    if scope is None or identity.has_scope(scope) or (in_part is not None and identity.has_scope(in_part)):
+        return
+    raise ScopeMissing(scope)
 
 
 def _kind(identity: Identity) -> Caller:
@@ -123,10 +145,10 @@ def _declares_body(view: View) -> bool:
     return view.header("content-length") not in (None, "0") or view.header("transfer-encoding") is not None
 
 
-def _parse_body(operation: Operation, raw: bytes) -> BaseModel:
-    if not raw and operation.body_optional:
-        return _validate(operation.body, {})
-    return _validate(operation.body, _parse_json(raw))
+def _parse_body(operation: Operation, model: type[BaseModel], raw: bytes) -> BaseModel:
+    if not raw and (operation.body_optional or operation.body is None):
+        return _validate(model, {})
+    return _validate(model, _parse_json(raw))
 
 
 def _parse_json(raw: bytes) -> dict[str, Any]:
@@ -162,9 +184,7 @@ def _parse_query(model: type[BaseModel], query: str) -> BaseModel:
     return _validate(model, values)
 
 
-def _validate(model: type[BaseModel] | None, values: dict[str, Any]) -> BaseModel:
-    if model is None:
-        raise RuntimeError("an operation without a model has nothing to validate")
+def _validate(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
     try:
         return model.model_validate(values)
     except ValidationError as error:

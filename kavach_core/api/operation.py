@@ -88,6 +88,8 @@ class Operation:
     callers: frozenset[Caller]
     #: The scope an API key needs; required where services may call.
     scope: Scope | None = None
+    #: Another that is enough for a part of it; the handler tells for which.
+    scope_in_part: Scope | None = None
     summary: str
     tag: str
     query: type[BaseModel] | None = None

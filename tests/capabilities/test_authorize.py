@@ -341,6 +341,27 @@ async def test_a_dry_run_says_what_came_closest_and_what_would_pass(
     assert decision.explanation.closest.stopped_at == (root.id if closest == "CHAIN_NARROWED" else child.id)
 
 
+async def test_a_dry_run_names_the_permissions_that_need_the_least_change(kavach: Kavach) -> None:
+    giver = await make_agent(kavach, "*:*", "*:**")
+    agent = await make_agent(kavach, "send:mail", "write:docs:a")
+    await kavach.delegations.create(
+        from_agent=giver.id,
+        to_agent=agent.id,
+        permissions=["list:files:a", "write:files:b", "read:files:a", "read:mail", "write:files:b:c"],
+    )
+    asked = await ask(kavach, agent.id, "write:files:a", dry_run=True)
+    assert asked.code is Reason.NOT_GRANTED and asked.explanation
+    own, lent = asked.explanation.looked_at
+    assert [each.permissions for each in (own, lent)] == [(), ()]
+    assert [(each.resource, each.actions) for each in own.nearest] == [("docs:a", ("write",))]
+    assert [(each.resource, each.actions) for each in lent.nearest] == [
+        ("files:a", ("list",)),
+        ("files:a", ("read",)),
+        ("files:b", ("write",)),
+    ]
+    assert asked.explanation.closest is lent
+
+
 async def test_a_dry_run_about_a_dead_agent_says_so(kavach: Kavach) -> None:
     agent = await make_agent(kavach)
     await kavach.agents.revoke(agent.id)

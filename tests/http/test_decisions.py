@@ -11,7 +11,7 @@ from kavach_core import AuditEntry
 from kavach_core.primitives import tokens
 from kavach_core.primitives.tokens import TokenKind
 from tests.capabilities.support import limited
-from tests.http.world import OpenWorld, World, bearer, client_of, error_of
+from tests.http.world import NO_AGENT, OpenWorld, World, bearer, client_of, error_of
 
 READ = {"action": "read", "resource": "repos"}
 WRITE = {"action": "write", "resource": "repos"}
@@ -194,7 +194,11 @@ async def test_a_dry_run_is_not_for_agents_nor_for_keys_without_the_scope(world:
         refused = await world.call("POST", path, bearer(agent.token), json=dry)
         assert error_of(refused) == (403, "CALLER_NOT_ALLOWED")
     assert error_of(await _ask(world, await world.service("authorize"), agent.id, dry)) == (403, "SCOPE_MISSING")
+    reader = await world.service("audit:read")
+    assert error_of(await _ask(world, reader, agent.id, READ)) == (403, "SCOPE_MISSING")
+    assert error_of(await _ask(world, reader, NO_AGENT, READ)) == (403, "SCOPE_MISSING")
     assert await _record(world) == []
+    assert (await _ask(world, reader, agent.id, dry)).json()["explanation"]["wouldPass"] == "Nothing is missing."
 
 
 async def test_a_request_id_or_traceparent_is_recorded(world: World) -> None:

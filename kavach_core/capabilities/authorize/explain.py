@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import nlargest
+from itertools import takewhile
 from typing import Final
 
 from kavach_core.capabilities.authorize.model import Explanation, LookedAt
 from kavach_core.capabilities.authorize.policy import Candidate, Plan, Stopped, Verdict
 from kavach_core.capabilities.delegation import AgentFacts, Link, Path
 from kavach_core.primitives import ids
-from kavach_core.primitives.permissions import AccessRequest
+from kavach_core.primitives.permissions import AccessRequest, Permission, PermissionSet
 from kavach_core.primitives.reasons import Reason
+
+_MOST_NEAREST: Final = 3
+_Likeness = tuple[bool, bool, int]
 
 _REMEDIES: Final = {
     Reason.ALLOWED: "Nothing is missing.",
@@ -48,7 +53,8 @@ def explain(
         tried = zip(plan.candidates, () if verdict is None else _tried(verdict), strict=False)
         looked_at += [_candidate(agent, candidate, outcome) for candidate, outcome in tried]
         looked_at += [_stopped(agent, each, request) for each in plan.stopped]
-    closest = next((each for each in looked_at if each.code is reason), None)
+    alike = [each for each in looked_at if each.code is reason]
+    closest = max(alike, key=lambda each: _best_likeness(each, request), default=None)
     return Explanation(looked_at=tuple(looked_at), closest=closest, would_pass=_REMEDIES.get(reason, reason.sentence))
 
 
@@ -67,12 +73,35 @@ def _candidate(agent: AgentFacts, candidate: Candidate, outcome: Verdict) -> Loo
 
 
 def _stopped(agent: AgentFacts, stop: Stopped, request: AccessRequest) -> LookedAt:
+    permissions = stop.link.permissions
+    matching = tuple(permissions.matching(request))
     return LookedAt(
         source=_source(stop.path),
         code=stop.reason,
         stopped_at=_place(agent, stop.path, stop.link),
-        permissions=tuple(stop.link.permissions.matching(request)),
+        permissions=matching,
+        nearest=() if matching else _nearest(permissions, request),
     )
+
+
+def _nearest(permissions: PermissionSet, request: AccessRequest) -> tuple[Permission, ...]:
+    alike = (each for each in permissions if any(_likeness(each, request)))
+    return tuple(nlargest(_MOST_NEAREST, alike, key=lambda each: _likeness(each, request)))
+
+
+def _best_likeness(looked_at: LookedAt, request: AccessRequest | None) -> _Likeness:
+    unlike = (False, False, 0)
+    return _likeness(looked_at.nearest[0], request) if looked_at.nearest and request is not None else unlike
+
+
+def _likeness(permission: Permission, request: AccessRequest) -> _Likeness:
+    """How little keeps a permission from meaning a request: the same resource, the same action, a common beginning."""
+    means_resource = permission.pattern.matches(request.segments)
+    means_action = not {request.action, "*"}.isdisjoint(permission.actions)
+    in_common = takewhile(
+        lambda pair: pair[0] == pair[1], zip(permission.pattern.literal, request.segments, strict=False)
+    )
+    return means_resource, means_action, len(list(in_common))
 
 
 def _place(agent: AgentFacts, path: Path, link: Link) -> str:

@@ -34,6 +34,8 @@ class LookedAt:
     stopped_at: str | None
     #: The permissions of that link that mean this action and resource.
     permissions: tuple[Permission, ...]
+    #: Where there are none: up to three that would need the least change, the nearest first.
+    nearest: tuple[Permission, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
