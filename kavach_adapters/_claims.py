@@ -16,11 +16,17 @@ _PLAIN: Final = "@:/|+="
 
 
 def without_claims(scope: Scope) -> Scope:
-    """The scope without headers that claim an identity: what a client says there would be believed."""
+    """The scope without headers that claim an identity: what a client says there would be believed.
+
+    Its headers are a list of its own in any case: uvicorn puts the trailers of a body, which come after this look, into
+    the one it has given away.
+    """
     headers = scope["headers"]
     for name, _ in headers:
         if name[:1] in b"xX" and _claims_identity(name):
             return {**scope, "headers": [(name, value) for name, value in headers if not _claims_identity(name)]}
+    # Not in a copy of the scope: layers further out read what the router leaves there.
+    scope["headers"] = list(headers)
     return scope
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -12,6 +13,8 @@ from kavach_adapters._claims import with_claims
 from kavach_core import HumanIdentity, LazyKavach, lazy_kavach
 from kavach_core.resolvers import View
 from tests.adapters.asgi import request, socket
+from tests.adapters.real_servers import request as raw_request
+from tests.http.live import live
 from tests.http.world import OpenWorld, World, bearer
 
 EVERYONE: dict[str, Any] = {"protect": ["/dashboard/:path*", "/seen"], "allow": ["human", "agent", "service"]}
@@ -71,6 +74,31 @@ async def test_on_a_path_that_is_not_protected_nothing_is_told_and_nothing_belie
     preflight = {"origin": "https://other.example", "access-control-request-method": "POST"}
     answer = await world.visit("OPTIONS", "/dashboard/x", {**CLAIMS, **preflight})
     assert "admin" not in answer.text
+
+
+async def test_the_trailers_of_a_body_claim_nothing(sqlite_database: str) -> None:
+    """uvicorn with httptools adds them to the headers of a request that is on its way through the app already."""
+    body_read = asyncio.Event()
+    heard: list[bytes] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body", False):
+            body_read.set()
+        heard.extend(name for name, _ in scope["headers"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    get_kavach: LazyKavach = lazy_kavach(database=sqlite_database)
+    guard = kavach_starlette(get_kavach).Guard(app, protect=["/dashboard"], forward=True)  # type: ignore[arg-type]
+    async with live(guard, http="httptools", log_level="critical") as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+        chunked = ("transfer-encoding: chunked", "trailer: x-user-id")
+        writer.write(raw_request("/comments", *chunked, method="POST") + b"2\r\nhi\r\n")
+        await body_read.wait()
+        writer.write(b"0\r\nX-User-Id: admin\r\nx-kavach-kind: human\r\n\r\n")
+        assert b" 204 " in await reader.readline()
+        writer.close()
+    assert b"trailer" in heard and not {b"x-user-id", b"x-kavach-kind"}.intersection(heard)
 
 
 async def test_nothing_is_told_unless_the_app_asks_for_it(open_world: OpenWorld) -> None:
