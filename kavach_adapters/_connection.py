@@ -24,6 +24,9 @@ _GRACE: Final = 1.0
 #: Marks a scope whose connection is watched already, further out.
 _WATCHED: Final = "kavach.watched"
 
+#: Statuses of answers that have neither a body nor its length.
+_WITHOUT_BODY: Final = (204, 304)
+
 _SOCKET_GONE: Final[Message] = {"type": "websocket.disconnect", "code": 1005, "reason": ""}
 _CLIENT_GONE: Final[Message] = {"type": "http.disconnect"}
 
@@ -152,16 +155,28 @@ class _Connection:
             return
         if kind == "http.response.start":
             self._start = message
-        elif kind == "websocket.close" or (kind == "http.response.body" and not message.get("more_body", False)):
+        if kind == "websocket.close" or (kind == "http.response.body" and not message.get("more_body", False)):
             self._done()
-        elif kind in ("http.response.body", "websocket.accept", "websocket.send"):
-            self._watch_on(message)
+        elif self._watch is None and self._goes_on(message):
+            self._watch_on()
         await self._send(message)
 
-    def _watch_on(self, message: Message) -> None:
-        if self._watch is None and self._edge.knows_somebody(self._state) and not self._is_whole(message):
+    def _watch_on(self) -> None:
+        if self._edge.knows_somebody(self._state):
             self._watch = Watch(self._edge, view_of(self._scope), self._every, self._end)
             self._watch.start()
+
+    def _goes_on(self, message: Message) -> bool:
+        """Whether a message is not the last one for long."""
+        match message["type"]:
+            case "http.response.start":
+                # A stream may have nothing to say for hours, and tells no length. What ends at once does.
+                told = any(name == b"content-length" for name, _ in message.get("headers", ()))
+                return not told and message["status"] not in _WITHOUT_BODY
+            case "http.response.body":
+                return not self._is_whole(message)
+            case kind:
+                return kind in ("websocket.accept", "websocket.send")
 
     def _is_whole(self, message: Message) -> bool:
         """Whether a part of a body is all of it: Quart says only after the last one that there are no more."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kavach_adapters.custom import Edge, Receive, Scope, Send, Watched, view_of
 from kavach_core import lazy_kavach
 from kavach_core.errors import ConfigurationError
 from tests.adapters.asgi import Socket, socket, stream
@@ -112,6 +113,43 @@ async def test_where_the_adapter_is_around_the_app_a_stream_needs_no_guard(open_
         await asyncio.sleep(3 * RECHECK)
         await world.kavach.agents.revoke(agent.id)
         await asyncio.wait_for(opened.ended.wait(), 5)
+
+
+async def test_a_stream_that_has_said_nothing_yet_ends_too(sqlite_database: str) -> None:
+    """What it waits for may come when its agent is long revoked."""
+    get_kavach = lazy_kavach(database=sqlite_database)
+    edge, kavach = Edge(get_kavach), await get_kavach()
+    agent = await kavach.agents.create(owner_id="alice", name="a", permissions=["read:repos"])
+    begun, ended, silence = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    sent: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await edge.require_agent(view_of(scope))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        begun.set()
+        await silence.wait()
+        await send({"type": "http.response.body", "body": b"secret", "more_body": True})
+
+    async def receive() -> Any:
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if message["type"] == "http.response.body" and not message["more_body"]:
+            ended.set()
+
+    headers = [(b"authorization", f"Bearer {agent.token}".encode())]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
+    async with no_task_left():
+        task = asyncio.create_task(Watched(app, edge, RECHECK)(scope, receive, send))
+        await begun.wait()
+        await asyncio.sleep(3 * RECHECK)
+        assert len(sent) == 1 and not task.done()
+        await kavach.agents.revoke(agent.id)
+        await asyncio.wait_for(ended.wait(), 5)
+        await task
+    assert b"".join(message.get("body", b"") for message in sent) == b""
+    await get_kavach.close()
 
 
 async def test_a_client_that_leaves_leaves_nothing_behind(open_world: OpenWorld) -> None:
