@@ -5,6 +5,7 @@ Which segments a request path may stand for is left to `paths`.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from kavach_core.errors import ConfigurationError
 Segments = tuple[str, ...]
 
 _MAX_OPTIONAL = 4
+#: As `int` and pydantic read it: `7`, `+07`, `0_7`, ` 7.0`, in the digits of any script.
+_NUMBER = re.compile(r"\s*([+-]?)(\d[\d_]*)(?:\.0*)?\s*")
+_UUID = re.compile("[0-9a-f]{32}")
 _LITERAL_MARKS = frozenset("-._~@,=&")
 
 
@@ -56,7 +60,10 @@ def split(path: str) -> Segments:
 
 
 def fold(segments: Segments) -> Segments:
-    """Segments without the differences that case, Unicode's compatible forms, and dots and spaces at the end make."""
+    """Segments without the differences that case, Unicode's compatible forms, and dots and spaces at the end make.
+
+    Nor those between two ways to write a number or a UUID: a route with a typed parameter takes them for one.
+    """
     return tuple(map(_fold, segments))
 
 
@@ -157,7 +164,20 @@ def _literal(pattern: str, segment: str) -> str:
 def _fold(segment: str) -> str:
     # Windows opens a file by its name with dots and spaces at the end, too.
     segment = segment.rstrip(" .") or segment
-    return segment.casefold() if segment.isascii() else unicodedata.normalize("NFKC", segment).casefold()
+    folded = segment.casefold() if segment.isascii() else unicodedata.normalize("NFKC", segment).casefold()
+    return _value(folded) or folded
+
+
+def _value(segment: str) -> str | None:
+    """The whole number or UUID that a route's typed parameter reads in a segment, written in one way."""
+    number = _NUMBER.fullmatch(segment)
+    if number is not None:
+        sign, digits = number.groups()
+        # Not as an int: a path may have more digits than Python turns into one.
+        plain = "".join(str(unicodedata.digit(each)) for each in digits if each != "_").lstrip("0")
+        return f"-{plain}" if sign == "-" and plain else plain or "0"
+    hexadecimal = segment.replace("urn:", "").replace("uuid:", "").strip("{}").replace("-", "")
+    return hexadecimal if _UUID.fullmatch(hexadecimal) else None
 
 
 def _refusal(pattern: str, why: str) -> ConfigurationError:

@@ -45,6 +45,25 @@ class TestPatterns:
             ("/a/:p*/b/:id", ["/a/b/1", "/a/x/y/b/1"], ["/a/b", "/a/x/y/c/1"]),
             ("/a/:p+/b", ["/a/b/b"], ["/a/b"]),
             ("/straße", ["/STRASSE"], ["/stras"]),
+            (
+                "/reports/7",
+                [
+                    "/reports/07",
+                    "/reports/+7",
+                    "/reports/ 7",
+                    "/reports/7.0",
+                    "/reports/0_7",
+                    "/reports/٧",
+                    "/reports/７",
+                ],
+                ["/reports/70", "/reports/-7", "/reports/7.5", "/reports/7a"],
+            ),
+            ("/reports/-0", ["/reports/0", "/reports/00", f"/reports/{'0' * 5000}"], ["/reports/1"]),
+            (
+                "/users/0190ae4c-1f2b-7c3d-8e4f-5a6b7c8d9e0f",
+                ["/users/0190AE4C1F2B7C3D8E4F5A6B7C8D9E0F", "/users/{urn:uuid:0190ae4c-1f2b-7c3d-8e4f-5a6b7c8d9e0f}"],
+                ["/users/0190ae4c-1f2b-7c3d-8e4f-5a6b7c8d9e00"],
+            ),
         ],
     )
     def test_syntax(self, pattern: str, matching: list[str], other: list[str]) -> None:
@@ -236,6 +255,11 @@ class TestDefaultDeny:
     )  # fmt: skip
     def test_one_reading_that_is_not_public_closes(self, target: str) -> None:
         assert protects(DEFAULT_DENY, target)
+
+    def test_other_ways_to_write_a_number_are_not_let_through(self) -> None:
+        rules = PathRules(public=PathPatterns.parse(["/reports/7"]))
+        assert not protects(rules, "/reports/7")
+        assert all(protects(rules, f"/reports/{written}") for written in ("07", "+7", "7.0", "%207", "0_7"))
 
     def test_case_is_not_folded_for_what_is_let_through(self) -> None:
         """`/users/ME` may be routed to `/users/{id}`, and so may `/About` to `/{page}`."""
