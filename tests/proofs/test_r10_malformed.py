@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import random
@@ -12,7 +11,6 @@ import traceback
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +23,7 @@ from tests.http.frameworks import FRAMEWORKS, MOUNT
 from tests.http.live import live
 from tests.http.world import NO_AGENT, World, worlds
 from tests.proofs.fuzzing import Answer, Fuzzer, send, send_over
+from tests.proofs.memory import resident
 
 _SEED = 20_300_101
 
@@ -65,7 +64,7 @@ async def test_no_request_breaks_an_app(
     async with fuzzed(sqlite_database) as (world, fuzzer):
         for number in range(requests):
             if number == requests // 5:
-                before = _resident(), await _pages(world)
+                before = resident(), await _pages(world)
             if number % 50 == 0:
                 await arm(world, fuzzer)
             sent = fuzzer.request(_SEED, number)
@@ -73,7 +72,7 @@ async def test_no_request_breaks_an_app(
             statuses[answer.status] += 1
             assert answer.fault is None, f"seed {_SEED}-{number}: {answer.fault} to {sent}"
         # SQLite keeps pages of the database, up to 80 MB in two caches: what they grow by is known.
-        grown = (_resident() - before[0] - 2 * (await _pages(world) - before[1])) / before[0]
+        grown = (resident() - before[0] - 2 * (await _pages(world) - before[1])) / before[0]
     figure(
         f"R10 malformed requests that broke something: 0 of {requests:,} in-process, {_told(statuses)},"
         f" memory {grown:+.1%} (seed {_SEED})"
@@ -170,9 +169,3 @@ async def _pages(world: World) -> int:
     """Bytes of the database."""
     rows = await select(world.kavach, "select page_count * page_size from pragma_page_count(), pragma_page_size()")
     return int(rows[0][0])
-
-
-def _resident() -> int:
-    """Bytes of memory of this process."""
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096

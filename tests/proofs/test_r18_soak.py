@@ -19,6 +19,7 @@ import pytest
 from kavach_core import Agent, Kavach, Session, create_kavach
 from kavach_core.errors import Conflict, KavachError
 from tests.capabilities.support import ask, limited, make_agent, select
+from tests.proofs.memory import resident
 
 _MINUTES = float(os.environ.get("KAVACH_SOAK_MINUTES", "30"))
 _SAMPLES = 60
@@ -195,7 +196,7 @@ async def _sample(kavach: Kavach, at: float) -> Sample:
         wal = _size(f"{kavach.config.database.removeprefix('sqlite:///')}-wal")
     else:
         wal = int((await select(kavach, "select cast(sum(size) as bigint) from pg_ls_waldir()"))[0][0])
-    return Sample(at, _resident(), _descriptors(), wal / _MB)
+    return Sample(at, resident() / _MB, _descriptors(), wal / _MB)
 
 
 def _size(path: str) -> int:
@@ -204,10 +205,6 @@ def _size(path: str) -> int:
 
 def _descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-def _resident() -> float:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096 / _MB
 
 
 def _slope(points: list[tuple[float, float]]) -> float:
