@@ -14,6 +14,7 @@ from kavach_core import HumanIdentity, LazyKavach, lazy_kavach
 from kavach_core.resolvers import View
 from tests.adapters.asgi import request, socket
 from tests.adapters.real_servers import request as raw_request
+from tests.http.conftest import ONE_FRAMEWORK
 from tests.http.live import live
 from tests.http.world import OpenWorld, World, bearer
 
@@ -109,6 +110,7 @@ async def test_nothing_is_told_unless_the_app_asks_for_it(open_world: OpenWorld)
             assert (await opened.json())["forwarded"] == []
 
 
+@ONE_FRAMEWORK
 @pytest.mark.parametrize(
     ("owner", "told"),
     [

@@ -9,6 +9,7 @@ import pytest
 from kavach_core.api.view import View
 from kavach_core.errors import ConfigurationError
 from kavach_core.resolvers import dev_user
+from tests.http.conftest import ONE_FRAMEWORK
 from tests.http.frameworks import Framework
 from tests.http.world import ORIGIN, OpenWorld, World, bearer, error_of
 
@@ -35,6 +36,7 @@ class Resolver:
 # The Authorization header.
 
 
+@ONE_FRAMEWORK
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 async def test_the_scheme_is_read_without_case(world: World, scheme: str) -> None:
     agent = await world.agent()
@@ -96,6 +98,7 @@ async def test_a_dead_agent_asked_about_by_id_is_200_not_allowed(world: World) -
             assert answer.json()["code"] == "AGENT_REVOKED" and answer.json()["auditId"].startswith("aud_")
 
 
+@ONE_FRAMEWORK
 async def test_an_agent_with_many_refusals_waits_until_the_minute_ends(open_world: OpenWorld) -> None:
     world = await open_world(refused_per_minute=3)
     agent = await world.agent()
@@ -129,6 +132,7 @@ async def test_a_token_that_was_replaced_shuts_out_nobody_but_itself(open_world:
     assert error_of(await world.visit("POST", "/search", old)) == (401, "TOKEN_ROTATED")
 
 
+@ONE_FRAMEWORK
 async def test_a_test_key_is_refused_where_the_app_is_reached_over_https(open_world: OpenWorld) -> None:
     for settings, status in (({}, 200), (HTTPS, 401)):
         world = await open_world(**settings)
@@ -260,6 +264,7 @@ async def test_the_app_failing_is_503_and_never_anybody(
     assert (await world.visit("GET", "/me")).status_code == 200
 
 
+@ONE_FRAMEWORK
 async def test_why_the_app_failed_is_logged(open_world: OpenWorld, caplog: pytest.LogCaptureFixture) -> None:
     resolver = Resolver()
     world = await open_world(resolve_user=resolver)
@@ -281,6 +286,7 @@ async def test_a_bearer_that_is_not_ours_goes_to_the_app_alone(open_world: OpenW
     assert (await world.visit("POST", "/me", bearer("app-alice"))).status_code == 200
 
 
+@ONE_FRAMEWORK
 @pytest.mark.parametrize(("first", "winner"), [("app", "alice"), ("session", "bob")])
 async def test_who_is_asked_first_wins_and_the_second_only_fills_in(
     open_world: OpenWorld, first: str, winner: str
@@ -318,6 +324,7 @@ async def test_a_suspended_owner_may_nothing_however_they_come(open_world: OpenW
     assert (await world.visit("GET", "/search", bearer(agent.token))).status_code == 200
 
 
+@ONE_FRAMEWORK
 @pytest.mark.parametrize("base_url", [None, "http://localhost:8000", "http://127.0.0.1", "https://app.example"])
 async def test_the_development_user_works_on_localhost_alone(
     framework: Framework, open_world: OpenWorld, base_url: str | None

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.http.conftest import ONE_FRAMEWORK
 from tests.http.world import ORIGIN, OpenWorld, World, bearer, error_of
 
 REFUSED = (403, "ORIGIN_REFUSED")
@@ -116,6 +117,7 @@ async def test_who_comes_by_authorization_is_exempt(world: World) -> None:
     assert made.status_code == 201
 
 
+@ONE_FRAMEWORK
 @pytest.mark.parametrize(
     ("settings", "allowed", "refused"),
     [
