@@ -116,15 +116,15 @@ def _run(stage: Stage, listener: socket.socket, database: str, where: str, *, on
     # By name: browsers make no passkeys for an address.
     base_url = f"http://localhost:{listener.getsockname()[1]}"
     stage.opening(base_url, where)
-    with _serving(make_app(database, base_url), listener) as server:
+    with _serving(make_app(database, base_url), listener) as ended:
         with httpx.Client(base_url=base_url, timeout=30) as http:
             ending = Story(http, stage, owner=OWNER, consent=CONSENT).tell()
         if once:
             return
         stage.invitation(base_url, ending)
-        # A join without end cannot be interrupted everywhere.
-        while server.is_alive():
-            server.join(0.5)
+        # A wait without end cannot be interrupted everywhere.
+        while not ended.wait(0.5):
+            pass
 
 
 def _require_extra() -> None:
@@ -166,18 +166,30 @@ def _listening(port: int) -> Generator[socket.socket]:
 
 
 @contextmanager
-def _serving(app: FastAPI, listener: socket.socket) -> Generator[threading.Thread]:
-    """Serve the app in a thread of its own, and end it cleanly whatever happens in this one."""
+def _serving(app: FastAPI, listener: socket.socket) -> Generator[threading.Event]:
+    """Serve the app in a thread of its own, and end it cleanly whatever happens in this one; tells when it has ended.
+
+    A signal may come at any moment of waiting. It must not interrupt a `join`: before Python 3.13 a thread may count as
+    ended after that while it still runs, and its database is closed under it.
+    """
     import uvicorn
 
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="kavach-demo")
+    server, ended = uvicorn.Server(config), threading.Event()
+
+    def serve() -> None:
+        try:
+            server.run(sockets=[listener])
+        finally:
+            ended.set()
+
+    thread = threading.Thread(target=serve, name="kavach-demo")
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     thread.start()
     try:
-        yield thread
+        yield ended
     finally:
         server.should_exit = True
+        ended.wait()
         thread.join()
         signal.signal(signal.SIGTERM, before)
