@@ -91,7 +91,7 @@ _SENTENCES = {
     Reason.TOO_MANY_REFUSALS: "The agent was refused too often; its calls wait until the minute ends.",
     Reason.CHAIN_CUT: "The delegation this agent lives by, or one above it, has ended.",
     Reason.NOT_GRANTED: "No grant of the agent covers this action on this resource.",
-    Reason.DELEGATION_ENDED: "A delegation that covered this has ended.",
+    Reason.DELEGATION_ENDED: "A delegation that covered this has expired, or ended further up.",
     Reason.CHAIN_NARROWED: "An agent further up the chain may no longer do this.",
     Reason.OWNER_NOT_PERMITTED: "The human the agent acts for may not do this.",
     Reason.UNKNOWN_CONSTRAINT: "The grant carries a constraint that this release does not know.",
