@@ -82,6 +82,7 @@ class Adapter(ABC, Generic[Connection]):
         self._recheck = checked(recheck)
         #: Root paths of the app's own that are known by now, which the scope does not tell a guard around it.
         self._own_prefixes: list[str] = []
+        self._guards: list[GuardMiddleware] = []
 
     async def session(self, connection: Connection) -> LiveSession | None:
         """Return the live Kavach session behind a request, or None."""
@@ -129,7 +130,7 @@ class Adapter(ABC, Generic[Connection]):
         also_reads: AlsoReads = reads_no_more,
         splits_at_root: bool = True,
     ) -> ASGIApp:
-        return GuardMiddleware(
+        guard = GuardMiddleware(
             app,
             self._edge,
             protect=options.get("protect"),
@@ -144,6 +145,13 @@ class Adapter(ABC, Generic[Connection]):
             splits_at_root=splits_at_root,
             recheck=self._recheck,
         )
+        self._guards.append(guard)
+        return guard
+
+    def _router_changed(self) -> None:
+        """Have the guards look at every path anew: the app's router reads some in another way from now on."""
+        for guard in self._guards:
+            guard.forget()
 
     def _is_below(self, prefix: str) -> None:
         """Take note that the app's own root path is this one."""

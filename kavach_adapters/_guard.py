@@ -95,6 +95,10 @@ class GuardMiddleware:
         else:
             await send_reply(_varying(admitted), receive, send)
 
+    def forget(self) -> None:
+        """Decide anew which paths are protected: the router has learnt another way to read some."""
+        self._rules.forget()
+
     async def _admit(self, view: View) -> Identity | Reply:
         """Who may pass, or the answer to who may not."""
         try:

@@ -2,7 +2,7 @@
 
 # No postponed annotations here: FastAPI reads the signatures of callable objects as they are.
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, NoReturn, Unpack
 
@@ -11,6 +11,7 @@ from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp
 
 from kavach_adapters._adapter import Establish, GuardOptions, Options, Refused, Who
@@ -61,8 +62,11 @@ class KavachFastAPI(OnStarlette):
 
     def Guard(self, app: ASGIApp, **options: Unpack[GuardOptions]) -> ASGIApp:  # noqa: N802 - as elsewhere
         """Protect paths, as in Starlette. The root path of a `FastAPI(root_path=...)` somewhere inside is known."""
-        # The app puts it in the scope by itself, where a guard outside does not see it.
+        # Apps put it in the scope by themselves, where a guard outside does not see it.
         inside = innermost(app, FastAPI)
+        router = innermost(app, Router) if inside is None else inside.router
+        for root_path in _root_paths(() if router is None else router.routes):
+            self._is_below(root_path)
         if inside is not None:
             self._is_below(inside.root_path)
         return super().Guard(app, **options)
@@ -90,6 +94,15 @@ def kavach_fastapi(get_kavach: GetKavach, *, recheck: float = RECHECK, **options
             included under `mount`.
     """
     return KavachFastAPI(Edge(get_kavach, **options), recheck)
+
+
+def _root_paths(routes: Iterable[BaseRoute]) -> Iterator[str]:
+    """Those of apps that are mounted at `/`: each takes its own off the path, whatever the scope says of another."""
+    for route in routes:
+        mounted = innermost(route.app, FastAPI) if isinstance(route, Mount) and not route.path else None
+        if mounted is not None:
+            yield mounted.root_path
+            yield from _root_paths(mounted.routes)
 
 
 def _refuse(connection: HTTPConnection, error: KavachError) -> NoReturn:

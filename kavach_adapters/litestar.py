@@ -93,6 +93,7 @@ class KavachLitestar(Adapter[Connection], InitPlugin, ReceiveRoutePlugin):
     def receive_route(self, route: BaseRoute) -> None:
         """Take note of what the guard must know of the app's routes. Called by Litestar."""
         self._mounts.receive(route)
+        self._router_changed()
 
     def Guard(self, app: ASGIApp | Litestar, **options: Unpack[GuardOptions]) -> ASGIApp:  # noqa: N802 - as elsewhere
         """Protect paths: `app = kv.Guard(Litestar(...), protect=[...])`, or `public=[...]` for all but those.

@@ -72,6 +72,10 @@ class PathRules:
             self._remember(target, protected)
         return protected
 
+    def forget(self) -> None:
+        """Decide anew about every path: the router has learnt another way to read some."""
+        self._known.clear()
+
     def _decide(self, path: str, raw_path: bytes | None, root_path: str) -> bool:
         roots = Roots.of(root_path, (*self.prefixes, *self.own_prefixes), splits=self.splits_at_root)
         found = readings(path, raw_path, roots, self.also_reads, may_empty=self.protect is not None)

@@ -263,6 +263,30 @@ async def test_a_guard_around_the_app_knows_its_root_path(get_kavach: LazyKavach
                 assert error_of(await client.get(path)) == (401, "UNAUTHENTICATED"), layer
 
 
+@pytest.mark.parametrize("is_inside", [False, True])
+async def test_a_guard_knows_the_root_path_of_an_app_that_is_mounted_at_the_root(
+    get_kavach: LazyKavach, is_inside: bool
+) -> None:
+    """It takes its own off the path, in the place of the one in the scope."""
+    kv = kavach_fastapi(get_kavach)
+    inner, middle, outer = FastAPI(), FastAPI(), FastAPI()
+    inner.root_path = "/v1"
+    inner.get("/mine")(lambda: {"mine": True})
+    middle.mount("/", GZipMiddleware(inner))
+    outer.mount("/", middle)
+    async with client_of(outer) as client:
+        assert (await client.get("/v1/mine")).json() == {"mine": True}, "the control"
+    guarded: Any = outer
+    if is_inside:
+        outer.middleware_stack = None  # it was built for the control
+        outer.add_middleware(kv.Guard, protect=["/mine"])
+    else:
+        guarded = kv.Guard(outer, protect=["/mine"])
+    async with client_of(guarded) as client:
+        for path in ("/v1/mine", "/mine"):
+            assert error_of(await client.get(path)) == (401, "UNAUTHENTICATED"), path
+
+
 async def test_what_looks_like_the_root_path_further_on_is_open(get_kavach: LazyKavach) -> None:
     kv = kavach_fastapi(get_kavach)
     app = FastAPI()

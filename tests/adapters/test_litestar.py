@@ -145,6 +145,17 @@ async def test_a_guard_around_an_app_without_the_plugin_knows_it_too(get_kavach:
         assert (await client.get("/v1/filesmine")).json() == {"mine": True}, "the control"
 
 
+async def test_a_guard_looks_anew_at_paths_when_an_app_is_mounted_later(get_kavach: LazyKavach) -> None:
+    kv = kavach_litestar(get_kavach)
+    app = quiet(plugins=[kv])
+    async with client_of(kv.Guard(app, protect=["/files/mine"])) as client:
+        assert (await client.get("/filesmine")).status_code == 404
+        app.register(asgi("/files", is_mount=True, copy_scope=True)(quiet(mine)))
+        assert error_of(await client.get("/filesmine")) == (401, "UNAUTHENTICATED")
+    async with client_of(app) as client:
+        assert (await client.get("/filesmine")).json() == {"mine": True}, "the control"
+
+
 async def test_an_app_may_have_two_mounts(get_kavach: LazyKavach) -> None:
     mounts = ("/api/kavach", "/staff/kavach")
     app = quiet(plugins=[kavach_litestar(get_kavach, mount=mount) for mount in mounts])
