@@ -146,11 +146,14 @@ async def _create(call: Call) -> AgentOut:
 def _owner_of_new(call: Call, body: CreateAgentIn) -> str:
     if isinstance(call.identity, HumanIdentity):
         return call.identity.id
-    if body.owner_id is None and body.delegated_from is not None:
-        return require_owner_id(body.delegated_from, field="delegatedFrom")
-    if body.owner_id is None:
-        raise InvalidInput("ownerId is required.", field="ownerId")
-    return body.owner_id
+    owner_id, other_name = body.owner_id, body.delegated_from
+    if other_name is None:
+        if owner_id is None:
+            raise InvalidInput("ownerId is required.", field="ownerId")
+        return owner_id
+    if owner_id not in (None, other_name):
+        raise InvalidInput("ownerId and delegatedFrom name two owners.", field="delegatedFrom")
+    return require_owner_id(other_name, field="delegatedFrom")
 
 
 async def _list(call: Call) -> Page[AgentOut]:

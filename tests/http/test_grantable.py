@@ -109,9 +109,10 @@ async def test_a_key_names_the_owner_by_either_word(world: World) -> None:
     for word in ("ownerId", "delegatedFrom"):
         made = await world.call("POST", "/agents", service, json={word: "bob", "name": "x", "permissions": []})
         assert made.json()["ownerId"] == "bob"
-    answer = await world.call("POST", "/agents", service, json={"name": "x", "permissions": []})
-    assert error_of(answer) == (400, "INVALID_INPUT")
-    assert answer.json()["error"]["details"] == {"field": "ownerId"}
+    for named, field in (({}, "ownerId"), ({"ownerId": "bob", "delegatedFrom": "eve"}, "delegatedFrom")):
+        answer = await world.call("POST", "/agents", service, json={**named, "name": "x", "permissions": []})
+        assert error_of(answer) == (400, "INVALID_INPUT")
+        assert answer.json()["error"]["details"] == {"field": field}
 
 
 async def test_a_key_gives_at_most_its_grantable_by_creating_widening_or_delegating(world: World) -> None:
