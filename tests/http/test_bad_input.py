@@ -421,3 +421,20 @@ async def test_errors_about_a_query_name_the_parameter(world: World) -> None:
     for query, message in (("agentId=%00", _UNCLEAN), ("limit=1_0", "This must be a number, in digits.")):
         error = (await world.call("GET", f"/audit?{query}", await world.service())).json()["error"]
         assert (error["message"], error["details"]) == (message, {"field": query.partition("=")[0]})
+
+
+async def test_a_query_or_body_that_nobody_reads_is_refused_and_changes_nothing(world: World) -> None:
+    human, agent = await world.human(), await world.agent()
+    place = f"/agents/{agent.id}"
+    refused = [
+        await world.call("DELETE", f"{place}?dryRun=1", human),
+        await world.call("DELETE", place, human, json={"dryRun": True}),
+        await world.call("POST", f"{place}/rotate?dryRun=1", human),
+        await world.call("GET", f"{place}?dryRun=1", human),
+    ]
+    for answer in refused:
+        assert error_of(answer) == (400, "INVALID_INPUT")
+        assert answer.json()["error"]["details"] == {"field": "dryRun"}
+    found = await world.kavach.agents.get(agent.id)
+    assert found.revoked_at is None and await world.kavach.agents.verify(agent.token)
+    assert (await world.call("DELETE", place, human, json={})).status_code == 204
