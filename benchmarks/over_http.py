@@ -50,6 +50,7 @@ def goals_of(rows: Sequence[Row]) -> Iterator[Goal]:
     """The targets, as far as they were measured."""
     for row in rows:
         framework, _, what = row.variant.partition(" ")
-        if framework in _SHARES and what == "require":
-            goal = f"{row.backend}, {framework}: throughput behind require by that without"
+        app, _, kind = what.partition(", ")
+        if framework in _SHARES and app == "require":
+            goal = f"{row.backend}, {framework}, {kind or COMMON}: throughput behind require by that without"
             yield Goal(goal, row.ratio or 0, _SHARES[framework], at_least=True)

@@ -16,6 +16,7 @@ from typing import Final, Unpack
 from kavach_core.config import Config, Settings, load_config
 from kavach_core.errors import StoreUnavailable
 from kavach_core.kavach import Kavach, open_kavach
+from kavach_core.primitives.garbage import set_loaded_aside
 from kavach_core.primitives.tasks import start_task
 
 #: Seconds that opening may take before its callers are told to come back.
@@ -28,9 +29,12 @@ _Slots = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Kavac
 class LazyKavach:
     """Call and await it for the open Kavach: `kavach = await get_kavach()`."""
 
-    def __init__(self, config: Config, open_: Callable[[Config], Awaitable[Kavach]] = open_kavach) -> None:
+    def __init__(
+        self, config: Config, open_: Callable[[Config], Awaitable[Kavach]] = open_kavach, *, freeze: bool = True
+    ) -> None:
         self.config = config
         self._open = open_
+        self._freeze = freeze
         self._pid = os.getpid()
         self._slots = _Slots()
 
@@ -72,9 +76,12 @@ class LazyKavach:
     async def _start(self) -> Kavach:
         try:
             async with asyncio.timeout(START_TIMEOUT):
-                return await self._open(self.config)
+                kavach = await self._open(self.config)
         except TimeoutError:
             raise StoreUnavailable("Opening the database takes too long.") from None
+        if self._freeze:
+            set_loaded_aside()
+        return kavach
 
     @staticmethod
     def _keep_only_success(slots: _Slots, loop: asyncio.AbstractEventLoop, done: asyncio.Task[Kavach]) -> None:
@@ -82,9 +89,10 @@ class LazyKavach:
             del slots[loop]
 
 
-def lazy_kavach(**settings: Unpack[Settings]) -> LazyKavach:
+def lazy_kavach(*, freeze: bool = True, **settings: Unpack[Settings]) -> LazyKavach:
     """Check the settings now and open nothing: building, importing and exporting OpenAPI need no database.
 
-    Raises `ConfigurationError`.
+    Once it is open, what the process has loaded is taken out of Python's garbage collection (`gc.freeze`), for it is
+    there to stay; `freeze=False` leaves that alone. Raises `ConfigurationError`.
     """
-    return LazyKavach(load_config(**settings))
+    return LazyKavach(load_config(**settings), freeze=freeze)

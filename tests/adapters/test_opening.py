@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -158,6 +160,44 @@ def test_settings_are_checked_at_once_and_nothing_is_opened(tmp_path: Path, monk
     for make in (kavach_fastapi, kavach_starlette):
         make(lazy_kavach(database="sqlite:///never.db"))
     assert list(tmp_path.iterdir()) == []
+
+
+_FREEZING = """
+import asyncio, gc, sys
+from kavach_core import LazyKavach
+from kavach_core.config import load_config
+
+async def open_(config):
+    if "fail" in sys.argv:
+        raise ValueError
+    return object()
+
+gc.isenabled = lambda: "off" not in sys.argv
+get_kavach = LazyKavach(load_config(database="sqlite:///never.db"), open_, freeze="freeze" in sys.argv)
+counts = [gc.get_freeze_count()]
+for _ in range(2):
+    try:
+        asyncio.run(get_kavach())
+    except ValueError:
+        pass
+    counts.append(gc.get_freeze_count())
+print([count - counts[0] > 1000 for count in counts[1:]], counts[1] == counts[2])
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "seen"),
+    [
+        (["freeze"], "[True, True] True"),
+        ([], "[False, False] True"),
+        (["freeze", "off"], "[False, False] True"),
+        (["freeze", "fail"], "[False, False] True"),
+    ],
+)
+def test_what_is_loaded_is_set_aside_once(told: list[str], seen: str) -> None:
+    """In a process of its own, since it can be done once in each; a second loop opens again and changes nothing."""
+    done = subprocess.run([sys.executable, "-c", _FREEZING, *told], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == seen
 
 
 # Over HTTP, in each framework.
