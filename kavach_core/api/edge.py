@@ -6,7 +6,7 @@ they may give, `route_permission` what a route requires.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 
 from kavach_core.api.credentials import bearer_of, presented
@@ -220,6 +220,6 @@ class Requirement:
         if self.cost is not None:
             require_amount(self.cost, "cost")
 
-    async def __call__(self, view: View) -> AgentIdentity:
+    def __call__(self, view: View) -> Awaitable[AgentIdentity]:
         """Return the agent. Raises as `Edge.require`."""
-        return await self.edge.require(view, self.permission, cost=self.cost)
+        return self.edge.require(view, self.permission, cost=self.cost)

@@ -51,7 +51,11 @@ class View:
 
     def header(self, name: str) -> str | None:
         """The first value of a header, or None."""
-        return next(iter(self.all(name)), None)
+        wanted = name.encode("ascii")
+        for header, value in self.headers:
+            if header == wanted:
+                return value.decode("latin-1")
+        return None
 
     def cookies(self, name: str) -> list[str]:
         """All different values of a cookie over all `Cookie` headers (HTTP/2 may split them), in order."""

@@ -127,12 +127,11 @@ class BatchLane(Generic[Q, A]):
     async def step(self, transact: Transact) -> bool:
         """Answer one batch of those who wait; False when nobody does any more."""
         callers = self._take()
-        answers: Sequence[A | BaseException] = [unavailable() for _ in callers]
+        answers: Sequence[A | BaseException] | None = None
         try:
-            if callers:
-                answers = await self._answer(transact, [caller.question for caller in callers])
+            answers = await self._answer(transact, [caller.question for caller in callers]) if callers else ()
         finally:
-            _deal(callers, answers)
+            _deal(callers, [unavailable() for _ in callers] if answers is None else answers)
         with self._lock:
             self._busy = bool(self._waiting)
             return self._busy

@@ -313,7 +313,6 @@ def test_the_arguments_of_a_request_are_an_object() -> None:
 )
 def test_the_address_of_a_request(given: object, address: object) -> None:
     assert AccessRequest.of(action="read", resource="a", address=given).address == address  # type: ignore[arg-type]
-    assert AccessRequest(action="read", resource="a", address=given).address == address  # type: ignore[arg-type]
 
 
 @settings(max_examples=100)

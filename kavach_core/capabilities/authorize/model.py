@@ -97,14 +97,16 @@ class OwnerUnknown(NamedTuple):
     owner_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(NamedTuple):
     """One call as it waits for its batch: about an agent by credential, by id, or both."""
 
-    credential: bytes | None = None
-    agent_id: bytes | None = None
     #: None asks only whether the credential holds.
     request: AccessRequest | None
+    origin: Origin
+    #: When the call arrived, on the process's monotonic clock in nanoseconds.
+    arrived: int
+    credential: bytes | None = None
+    agent_id: bytes | None = None
     arguments: str | None = None
     #: Of the arguments as they are recorded, and as they are. The second tells of secrets, and is never shown.
     arguments_hash: bytes | None = None
@@ -115,14 +117,11 @@ class Question:
     cost: int | None = None
     #: What the app says the human may do; None if it was not asked.
     rights: Rights | None = None
-    origin: Origin
     dry_run: bool = False
     #: Whether many refusals may close the door for a while: over HTTP.
     throttled: bool = False
     #: Whose turn this takes while many wait: the owner's if they are known, else the credential's own.
     turn: object = None
-    #: When the call arrived, on the process's monotonic clock in nanoseconds.
-    arrived: int
 
     def require_request(self) -> AccessRequest:
         """What is asked, of a question that asks more than whether the credential holds."""

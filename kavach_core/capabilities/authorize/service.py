@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import time
 from collections.abc import Mapping
@@ -142,7 +141,7 @@ class Authorizer:
             arrived=time.monotonic_ns(),
         )
         if self._rights is not None and owner_id is not None:
-            question = dataclasses.replace(question, rights=await self._rights.of(owner_id))
+            question = question._replace(rights=await self._rights.of(owner_id))
         return await self._decide(question)
 
     async def require_authorized(
@@ -230,7 +229,7 @@ class Authorizer:
                 return answer
             if self._rights is None or not isinstance(answer, OwnerUnknown):
                 raise RuntimeError("a question was answered with something else")
-            question = dataclasses.replace(question, rights=await self._rights.of(answer.owner_id))
+            question = question._replace(rights=await self._rights.of(answer.owner_id))
         raise StoreUnavailable("The agent has a new owner each time it is looked at.")
 
     def _keep(self, arguments: Mapping[str, object] | None) -> _Kept:

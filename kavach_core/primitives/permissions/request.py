@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Self
+from typing import NamedTuple, Self
 
 from kavach_core.errors import InvalidInput
 from kavach_core.primitives.permissions.grammar import check_action, check_resource, prefixes
 from kavach_core.primitives.permissions.networks import Address, find_address
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessRequest:
-    """One question to the grammar. The time is not part of it: it comes with the facts.
-
-    Raises InvalidInput for an action or resource that is not exact.
-    """
+class AccessRequest(NamedTuple):
+    """One question to the grammar, made by `of`. The time is not part of it: it comes with the facts."""
 
     action: str
     resource: str
-    arguments: Mapping[str, object] | None = None
-    address: Address | None = None
+    arguments: Mapping[str, object] | None
+    address: Address | None
     #: The resource cut at its colons, and all its beginnings: `("", "app", "app:read")`.
-    segments: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    prefixes: tuple[str, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # What is no text cannot be remembered, and is refused.
-        are_text = isinstance(self.action, str) and isinstance(self.resource, str)  # pyright: ignore[reportUnnecessaryIsInstance]
-        take_apart = _taken_apart if are_text else _taken_apart.__wrapped__
-        segments, prefixes_ = take_apart(self.action, self.resource)
-        object.__setattr__(self, "segments", segments)
-        object.__setattr__(self, "prefixes", prefixes_)
-        object.__setattr__(self, "address", find_address(self.address))
+    segments: tuple[str, ...]
+    prefixes: tuple[str, ...]
 
     @classmethod
     def of(
@@ -51,7 +37,10 @@ class AccessRequest:
         """
         if arguments is not None and not isinstance(arguments, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidInput("Arguments are an object.", field="arguments")
-        return cls(action=action, resource=resource, arguments=arguments, address=find_address(address))
+        # What is no text cannot be remembered, and is refused.
+        are_text = isinstance(action, str) and isinstance(resource, str)  # pyright: ignore[reportUnnecessaryIsInstance]
+        take_apart = _taken_apart if are_text else _taken_apart.__wrapped__
+        return cls(action, resource, arguments, find_address(address), *take_apart(action, resource))
 
 
 @lru_cache(maxsize=1024)
