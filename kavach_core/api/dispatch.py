@@ -85,9 +85,10 @@ def _models(
     Pages for anyone have readers and caches that add to an address, and a body that comes with a GET means nothing.
     """
     query, body = operation.query, operation.body
-    if identity is not None:
+    if identity is not None or view.is_unsafe:
         query = query or Query
-        body = body or (EmptyIn if view.is_unsafe else None)
+    if view.is_unsafe:
+        body = body or EmptyIn
     return query, body
 
 

@@ -438,3 +438,11 @@ async def test_a_query_or_body_that_nobody_reads_is_refused_and_changes_nothing(
     found = await world.kavach.agents.get(agent.id)
     assert found.revoked_at is None and await world.kavach.agents.verify(agent.token)
     assert (await world.call("DELETE", place, human, json={})).status_code == 204
+
+
+async def test_a_query_that_nobody_reads_is_refused_of_anyone_too_but_not_of_a_page(world: World) -> None:
+    for path in ("/passkey/sign-in/begin", "/passkey/register/begin", "/sign-in/email", "/recovery/use"):
+        answer = await world.call("POST", f"{path}?code=1", json={})
+        assert error_of(answer) == (400, "INVALID_INPUT")
+        assert answer.json()["error"]["details"] == {"field": "code"}
+    assert (await world.call("GET", "/sign-in?utm_source=mail")).status_code == 200
