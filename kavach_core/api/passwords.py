@@ -60,11 +60,11 @@ async def _sign_up(call: Call) -> Reply:
         )
         await offer_proof(call, session.user_id)
         return await signed_in(call, session, browser, status=201)
-    token = await passwords.ask_to_sign_up(body.email, body.password, name=body.name, address=context.ip)
+    address, token = await passwords.ask_to_sign_up(body.email, body.password, name=body.name, address=context.ip)
     if token is None:
-        mail(call, body.email.strip(), "account_exists", "sign-in")
+        mail(call, address, "account_exists", "sign-in")
     else:
-        mail(call, body.email.strip(), "verify_email", "verify-email", f"sign-up={token}")
+        mail(call, address, "verify_email", "verify-email", f"sign-up={token}")
     return reply(MailedOut(), status=202, headers=())
 
 

@@ -154,7 +154,7 @@ async def test_a_new_password_needs_a_fresh_session_and_ends_the_others(kavach: 
 
 async def test_with_mail_the_account_is_made_when_the_mail_is_answered(kavach: Kavach, clock: FrozenClock) -> None:
     passwords = kavach.auth.password
-    token = await passwords.ask_to_sign_up(EMAIL, SECRET, name="Ada")
+    _, token = await passwords.ask_to_sign_up(EMAIL, SECRET, name="Ada")
     assert token and await kavach.users.find_by_email(EMAIL) is None
     with pytest.raises(SignInFailed):
         await passwords.sign_in(EMAIL, SECRET)
@@ -162,8 +162,8 @@ async def test_with_mail_the_account_is_made_when_the_mail_is_answered(kavach: K
     assert (await kavach.users.get(session.user_id)).email_verified
     with pytest.raises(ChallengeUnknown):
         await passwords.finish_sign_up(token, SECRET)
-    assert await passwords.ask_to_sign_up(EMAIL, SECRET) is None, "the address has an account"
-    late = await passwords.ask_to_sign_up("late@example.org", SECRET)
+    assert (await passwords.ask_to_sign_up(EMAIL, SECRET)).token is None, "the address has an account"
+    _, late = await passwords.ask_to_sign_up("late@example.org", SECRET)
     clock.advance("24h")
     with pytest.raises(ChallengeUnknown):
         await passwords.finish_sign_up(late or "", SECRET)
@@ -171,7 +171,7 @@ async def test_with_mail_the_account_is_made_when_the_mail_is_answered(kavach: K
 
 async def test_nobody_confirms_a_password_that_somebody_else_chose(kavach: Kavach) -> None:
     """The owner of the mailbox answers a mail that a thief asked for: the thief's password must not become theirs."""
-    token = await kavach.auth.password.ask_to_sign_up(EMAIL, "the thief's password")
+    _, token = await kavach.auth.password.ask_to_sign_up(EMAIL, "the thief's password")
     with pytest.raises(SignInFailed):
         await kavach.auth.password.finish_sign_up(token or "", "what its owner would type")
     with pytest.raises(ChallengeUnknown):

@@ -217,6 +217,23 @@ async def test_a_way_back_is_mailed_to_the_address_on_record_and_to_no_other(ope
         assert await mailbox.of(world) == mailed, asked
 
 
+async def test_who_has_an_account_is_told_where_they_signed_up_and_not_where_the_one_who_asks_says(
+    open_world: OpenWorld, cheap_passwords: None
+) -> None:
+    """Only its owner may learn that an account exists, and a local part may be another one in another case."""
+    mailbox = Mailbox()
+    world = await open_world(send_email=mailbox.send, base_url=ORIGIN, passwords=True, verify_email=True)
+    await verified(world, mailbox, "Ada@Example.org")
+    asked = {"email": " aDA@example.ORG ", "password": "correct horse battery"}
+    assert (await Page(world).post("/sign-up/email", asked)).status_code == 202
+    assert await mailbox.of(world) == [("account_exists", "Ada@Example.org")]
+    page = Page(world)
+    await page.register(email="ADA@example.org")
+    assert await mailbox.of(world) == [("account_exists", "Ada@Example.org")]
+    assert (await page.post("/verify-email/send", {})).status_code == 202
+    assert await mailbox.of(world) == [("account_exists", "Ada@Example.org")]
+
+
 async def test_with_a_mailer_signing_up_with_a_passkey_never_tells_who_is_known(open_world: OpenWorld) -> None:
     mailbox = Mailbox()
     world = await open_world(send_email=mailbox.send, base_url=ORIGIN)

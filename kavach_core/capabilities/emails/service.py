@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from typing import Final, NamedTuple
+from typing import Final
 
 from kavach_core.capabilities.challenges import Asked, ChallengeKind, ask, take
 from kavach_core.capabilities.challenges.once import require_asked
 from kavach_core.capabilities.limits import Limits
-from kavach_core.capabilities.users import User, queries
+from kavach_core.capabilities.users import AddressProof, User, queries
 from kavach_core.capabilities.users.service import prove_email, require_user
 from kavach_core.primitives.clock import DAY
 from kavach_core.primitives.emails import email_key
@@ -16,14 +16,6 @@ from kavach_core.runtime import Runtime
 from kavach_core.store import Transaction
 
 _LINK_LIFETIME: Final = DAY
-
-
-class AddressProof(NamedTuple):
-    """What to mail to an address that somebody says is theirs."""
-
-    address: str
-    #: For the link that proves it; None where it is proved to be another account's, which only its owner may learn.
-    token: str | None
 
 
 class Emails:
@@ -58,12 +50,13 @@ class Emails:
         key = email_key(user.email)
         await self._limits.mail_in(tx, key, "proof")
         holder = await queries.by_email(tx, self._project, key)
-        is_free = holder is None or holder.email_verified_at is None
         token = secrets.token_urlsafe(32)
         asked = Asked(user_id=user.id, data={"email": user.email})
         kind = ChallengeKind.EMAIL_LINK
         await ask(tx, self._project, kind, token.encode(), asked, lifetime=_LINK_LIFETIME, browser_hash=None)
-        return AddressProof(user.email, token if is_free else None)
+        if holder is None or holder.email is None or holder.email_verified_at is None:
+            return AddressProof(user.email, token)
+        return AddressProof(holder.email, None)
 
     async def _take(self, tx: Transaction, token: str) -> Asked | None:
         challenge = token.encode("utf-8", "surrogatepass")

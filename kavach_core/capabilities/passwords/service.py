@@ -15,7 +15,7 @@ from kavach_core.capabilities.passwords.hashing import Hasher
 from kavach_core.capabilities.passwords.policy import normalised, require_password
 from kavach_core.capabilities.sessions import Session, Sessions, SignInMethod
 from kavach_core.capabilities.sessions import queries as sessions
-from kavach_core.capabilities.users import Users
+from kavach_core.capabilities.users import AddressProof, Users
 from kavach_core.capabilities.users import queries as users
 from kavach_core.capabilities.users.service import prove_email, require_display_name, require_user
 from kavach_core.errors import CallerNotAllowed, NotFound, OwnerSuspended, SessionNotFresh, SignInFailed, SignUpClosed
@@ -80,15 +80,14 @@ class Passwords:
 
     async def ask_to_sign_up(
         self, email: str, password: str, *, name: str | None = None, address: str | None = None
-    ) -> str | None:
+    ) -> AddressProof:
         """Keep a wish for an account until its link comes back, for a day, and return the token of that link.
 
-        None if the address has proved to be that of an account: nobody but the address may be told. Raises
+        No token if the address has proved to be that of an account: nobody but the address may be told. Raises
         `InvalidInput` and `RateLimited`.
         """
         applicant = await self._applicant(email, password, name, address)
-        token = secrets.token_urlsafe(32)
-        return token if await self._store.transact(self._keep_wish, applicant, token) else None
+        return await self._store.transact(self._keep_wish, applicant, secrets.token_urlsafe(32))
 
     async def finish_sign_up(
         self,
@@ -207,13 +206,13 @@ class Passwords:
     ) -> Session:
         return await self._sessions.start_in(tx, owner_id, SignInMethod.PASSWORD, address, user_agent, browser)
 
-    async def _keep_wish(self, tx: Transaction, applicant: _Applicant, token: str) -> bool:
+    async def _keep_wish(self, tx: Transaction, applicant: _Applicant, token: str) -> AddressProof:
         """Always writes a row, so that an address with an account costs what another does.
 
         Whoever holds the address without proof keeps nobody from it.
         """
         holder = await users.by_email(tx, self._project, email_key(applicant.email))
-        is_free = holder is None or holder.email_verified_at is None
+        taken = None if holder is None or holder.email_verified_at is None else holder.email
         data = {"email": applicant.email, "hash": applicant.hashed}
         if applicant.name is not None:
             data["name"] = applicant.name
@@ -221,12 +220,12 @@ class Passwords:
             tx,
             self._project,
             ChallengeKind.SIGN_UP_LINK,
-            token.encode() if is_free else secrets.token_bytes(32),
+            token.encode() if taken is None else secrets.token_bytes(32),
             Asked(data=data),
             lifetime=_LINK_LIFETIME,
             browser_hash=None,
         )
-        return is_free
+        return AddressProof(applicant.email, token) if taken is None else AddressProof(taken, None)
 
     async def _take_wish(self, tx: Transaction, token: str) -> Asked | None:
         challenge = token.encode("utf-8", "surrogatepass")

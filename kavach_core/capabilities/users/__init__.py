@@ -1,6 +1,6 @@
 """People who sign in here."""
 
-from kavach_core.capabilities.users.model import User
+from kavach_core.capabilities.users.model import AddressProof, User
 from kavach_core.capabilities.users.service import Users
 
-__all__ = ["User", "Users"]
+__all__ = ["AddressProof", "User", "Users"]

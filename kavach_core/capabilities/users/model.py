@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +18,12 @@ class User:
     email_verified: bool
     display_name: str | None
     created_at: datetime
+
+
+class AddressProof(NamedTuple):
+    """What to mail to an address that somebody says is theirs."""
+
+    #: As its owner wrote it, where it is another account's: somebody else's spelling may only look like it.
+    address: str
+    #: For the link that proves it; None where it is proved to be another account's, which only its owner may learn.
+    token: str | None
