@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from kavach_core.api.cookies import Header, browser_cookie, session_cookie
+from kavach_core.api.credentials import presented
 from kavach_core.api.models import Out, write_time
 from kavach_core.api.operation import Call, Reply
 from kavach_core.api.origin import is_browser
@@ -82,10 +83,22 @@ async def signed_in(call: Call, session: Session, browser: Browser | None = None
 
     A browser without a name gets the one it signed in under, by which it is known the next time.
     """
+    await _end_replaced(call)
     user, config = await call.kavach.users.get(session.user_id), call.edge.config
     out = SignedInOut(user=UserOut.of(user), session=SessionOut.of(session, new_token(call, session), user))
     named = () if browser is None else browser_cookie(config, browser)
     return reply(out, status=status, headers=(session_cookie(config, session), *named))
+
+
+async def _end_replaced(call: Call) -> None:
+    """End the session of the cookie that the new one takes the place of: only who copied it could still use it.
+
+    A program is shown its tokens, and may go on with an older one.
+    """
+    if is_browser(call.view) and presented(call.view) is None:
+        replaced = await call.edge.session(call.view)
+        if replaced is not None:
+            await call.kavach.sessions.revoke(replaced.id)
 
 
 def new_token(call: Call, session: Session) -> str:

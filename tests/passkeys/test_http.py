@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from kavach_core import Session
 from kavach_core.config import Email
 from kavach_core.testing import FrozenClock
 from kavach_core.testing_passkeys import SoftAuthenticator
@@ -215,6 +216,29 @@ async def test_a_way_back_is_mailed_to_the_address_on_record_and_to_no_other(ope
     ):
         assert (await Page(world).post("/recovery/link", {"email": asked})).status_code == 202
         assert await mailbox.of(world) == mailed, asked
+
+
+async def test_signing_in_again_ends_the_session_that_the_browser_had_and_no_other(world: World) -> None:
+    """A copy of the old cookie would outlive it for a month, and nobody else could use it (OWASP ASVS 7.2.4)."""
+    page, elsewhere = Page(world), Page(world)
+    await page.register()
+    elsewhere.authenticator = page.authenticator
+    await elsewhere.sign_in()
+    copied = Page(world)
+    copied.client.cookies = httpx.Cookies(page.client.cookies)
+    await page.sign_in()
+    assert [(await each.get("/session")).status_code for each in (page, elsewhere, copied)] == [200, 200, 401]
+    assert len((await page.get("/sessions")).json()) == 2
+    program = {"cookie": "; ".join(f"{name}={value}" for name, value in page.client.cookies.items())}
+    (code, *_) = await world.kavach.auth.recovery.issue_codes(await _session_of(world, page))
+    used = await world.call("POST", "/recovery/use", program, json={"code": code})
+    assert used.status_code == 200 and (await page.get("/session")).status_code == 200, (
+        "a program may go on with its token"
+    )
+
+
+async def _session_of(world: World, page: Page) -> Session:
+    return await world.kavach.sessions.get((await page.get("/session")).json()["id"])
 
 
 async def test_who_has_an_account_is_told_where_they_signed_up_and_not_where_the_one_who_asks_says(
