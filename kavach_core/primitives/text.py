@@ -29,13 +29,19 @@ def is_clean(text: str) -> bool:
     return not any(unicodedata.category(character) in _REFUSED for character in text)
 
 
+def require_text(text: str, *, field: str) -> str:
+    """Return a text as it is. Raises `InvalidInput` for what is none."""
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not all type-checked
+        raise InvalidInput("This must be a string.", field=field)
+    return text
+
+
 def require_clean(text: str, *, field: str, longest: int = 255) -> str:
     """Return an identifier or name as it is.
 
     Raises `InvalidInput` if it is empty, too long (in characters), or has control characters or surrogates.
     """
-    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not all type-checked
-        raise InvalidInput("This must be a string.", field=field)
+    require_text(text, field=field)
     if not text or len(text) > longest:
         raise InvalidInput(f"This must have 1 to {longest} characters.", field=field)
     if not is_clean(text):
@@ -69,8 +75,7 @@ def escape(text: str, *, longest: int, field: str = "text") -> str:
 
     Raises `InvalidInput` for what is no text.
     """
-    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are not all type-checked
-        raise InvalidInput("This must be a string.", field=field)
+    require_text(text, field=field)
     if not (text.isascii() and text.isprintable()):
         text = "".join(_escaped(character) for character in text[:longest])
     return text[:longest]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -170,3 +171,22 @@ async def test_mail_goes_out_behind_the_answer_and_a_failing_mailer_is_logged_wi
     assert sent == []
     await kavach.close()
     assert sent == [EMAIL] and "ConnectionError" in caplog.text and "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("given", [None, 5, b"x" * 24, ["x"], {}])
+async def test_a_password_code_or_token_that_is_no_text_is_the_caller_s_mistake(kavach: Kavach, given: Any) -> None:
+    """An app's own route may pass on what a body holds, or does not."""
+    auth, session = kavach.auth, await kavach.auth.password.sign_up(EMAIL, SECRET)
+    for call, field in (
+        (auth.password.sign_up("b@example.org", given), "password"),
+        (auth.password.ask_to_sign_up("b@example.org", given), "password"),
+        (auth.password.sign_in(EMAIL, given), "password"),
+        (auth.password.set(session, given), "password"),
+        (auth.password.finish_sign_up(given, SECRET), "token"),
+        (auth.recovery.use_code(given), "code"),
+        (auth.recovery.use_link(given), "token"),
+        (auth.email.confirm(session.user_id, given), "token"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            await call
+        assert refused.value.field == field

@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from kavach_core.capabilities.challenges.model import Asked, ChallengeKind
 from kavach_core.errors import ChallengeUnknown
-from kavach_core.primitives.text import canonical_json
+from kavach_core.primitives.text import canonical_json, require_text
 from kavach_core.store import Transaction
 
 #: Expired rows are deleted as new ones come in, so that nobody needs to clean up.
@@ -73,6 +73,11 @@ def require_asked(asked: Asked | None) -> Asked:
     if asked is None:
         raise ChallengeUnknown("This was answered before, is too old, or was begun in another browser: begin again.")
     return asked
+
+
+def challenge_of(token: str) -> bytes:
+    """The challenge that a link carried, if it was one. Raises `InvalidInput` for what is no text."""
+    return require_text(token, field="token").encode("utf-8", "surrogatepass")
 
 
 def _hash(challenge: bytes) -> bytes:

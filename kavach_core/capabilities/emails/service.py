@@ -6,7 +6,7 @@ import secrets
 from typing import Final
 
 from kavach_core.capabilities.challenges import Asked, ChallengeKind, ask, take
-from kavach_core.capabilities.challenges.once import require_asked
+from kavach_core.capabilities.challenges.once import challenge_of, require_asked
 from kavach_core.capabilities.limits import Limits
 from kavach_core.capabilities.users import AddressProof, User, queries
 from kavach_core.capabilities.users.service import prove_email, require_user
@@ -59,7 +59,7 @@ class Emails:
         return AddressProof(holder.email, None)
 
     async def _take(self, tx: Transaction, token: str) -> Asked | None:
-        challenge = token.encode("utf-8", "surrogatepass")
+        challenge = challenge_of(token)
         return await take(tx, self._project, ChallengeKind.EMAIL_LINK, challenge, browser_hash=None)
 
     async def _confirm(self, tx: Transaction, user_id: str, asked: Asked) -> User:

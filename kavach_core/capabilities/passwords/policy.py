@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Final
 
 from kavach_core.errors import InvalidInput
+from kavach_core.primitives.text import require_text
 
 SHORTEST: Final = 8
 #: No password is cut off; this only bounds what is hashed.
@@ -32,9 +33,12 @@ def require_password(password: str, *, email: str, app: str) -> str:
 
 
 def normalised(password: str) -> str:
-    """The one form of a password, however the keyboard composed it. Raises `InvalidInput` for lone surrogates."""
+    """The one form of a password, however the keyboard composed it.
+
+    Raises `InvalidInput` for what is no text, and for lone surrogates.
+    """
     try:
-        password.encode()
+        require_text(password, field="password").encode()
     except UnicodeEncodeError:
         raise InvalidInput("This password holds characters that are none.", field="password") from None
     return unicodedata.normalize("NFC", password)

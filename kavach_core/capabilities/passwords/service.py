@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kavach_core.capabilities.challenges import Asked, ChallengeKind, ask, take
-from kavach_core.capabilities.challenges.once import require_asked
+from kavach_core.capabilities.challenges.once import challenge_of, require_asked
 from kavach_core.capabilities.events import announce
 from kavach_core.capabilities.limits import Attempt, Limits
 from kavach_core.capabilities.passwords import queries
@@ -228,7 +228,7 @@ class Passwords:
         return AddressProof(applicant.email, token) if taken is None else AddressProof(taken, None)
 
     async def _take_wish(self, tx: Transaction, token: str) -> Asked | None:
-        challenge = token.encode("utf-8", "surrogatepass")
+        challenge = challenge_of(token)
         return await take(tx, self._project, ChallengeKind.SIGN_UP_LINK, challenge, browser_hash=None)
 
     async def _look_up(self, tx: Transaction, key: str, browser: Browser | None) -> _Known | None:

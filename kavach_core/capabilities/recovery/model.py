@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from kavach_core.errors import InvalidInput
+from kavach_core.primitives.text import require_text
 
 #: Codes of one set.
 CODES: Final = 10
@@ -35,7 +36,7 @@ def new_codes() -> list[str]:
 
 def digest_of(code: str) -> bytes:
     """What is stored of a code, however it was typed: spaces, dashes and case do not matter. Raises `InvalidInput`."""
-    plain = "".join(filter(str.isalnum, code[:_LONGEST])).upper()
+    plain = "".join(filter(str.isalnum, require_text(code, field="code")[:_LONGEST])).upper()
     if len(plain) != _CODE_LENGTH or not plain.isascii():
         raise InvalidInput("This is not a recovery code.", field="code")
     return hashlib.sha256(plain.encode("ascii")).digest()

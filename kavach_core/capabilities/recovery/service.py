@@ -6,7 +6,7 @@ import secrets
 from typing import Final, NamedTuple
 
 from kavach_core.capabilities.challenges import Asked, ChallengeKind, ask, take
-from kavach_core.capabilities.challenges.once import require_asked
+from kavach_core.capabilities.challenges.once import challenge_of, require_asked
 from kavach_core.capabilities.events import announce
 from kavach_core.capabilities.limits import Attempt, Limits
 from kavach_core.capabilities.recovery import queries
@@ -132,7 +132,7 @@ class Recovery:
         await ask(tx, self._project, kind, token.encode(), asked, lifetime=lifetime, browser_hash=None)
 
     async def _take_link(self, tx: Transaction, token: str) -> Asked | None:
-        challenge = token.encode("utf-8", "surrogatepass")
+        challenge = challenge_of(token)
         asked = await take(tx, self._project, ChallengeKind.RECOVERY_LINK, challenge, browser_hash=None)
         return asked if asked is not None and asked.user_id is not None else None
 
