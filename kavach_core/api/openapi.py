@@ -111,7 +111,11 @@ def _responses(operation: Operation) -> dict[str, Any]:
             done["headers"] = {"X-Total-Count": {"schema": {"type": "string"}}}
         done["content"] = {"application/json": {"schema": schema}}
     failed = {"description": "An error.", "content": {"application/json": {"schema": _ERROR_SCHEMA}}}
-    return {str(operation.status): done, "default": failed}
+    said = {str(operation.status): done, "default": failed}
+    if operation.accepted is not None:
+        content = {"application/json": {"schema": schema_of(operation.accepted)}}
+        said["202"] = {"description": "Asked for.", "content": content}
+    return said
 
 
 def _description(operation: Operation) -> str:

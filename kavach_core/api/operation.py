@@ -99,6 +99,8 @@ class Operation:
     output: type[BaseModel] | None = None
     output_is_list: bool = False
     status: int = 200
+    #: What the body of a 202 is, where settings of the app let it only ask for what makes the answer above.
+    accepted: type[BaseModel] | None = None
     limit: int = SMALL
     handler: Handler = field(repr=False)
 

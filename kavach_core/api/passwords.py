@@ -103,6 +103,7 @@ OPERATIONS = (
         body=SignUpIn,
         output=SignedInOut,
         status=201,
+        accepted=MailedOut,
         handler=_sign_up,
     ),
     Operation(

@@ -119,6 +119,9 @@ async def test_with_a_mailer_sign_up_answers_alike_and_the_mail_makes_the_accoun
     assert [mail.purpose for mail in sent] == ["verify_email", "verify_email", "account_exists"]
     assert first.status_code == again.status_code == taken.status_code == 202
     assert first.content == again.content == taken.content
+    described = (await world.call("GET", "/openapi.json")).json()["paths"]["/sign-up/email"]["post"]["responses"]
+    told = described["202"]["content"]["application/json"]["schema"]["properties"]
+    assert first.json().keys() == told.keys() and "201" in described
     assert {name for name, _ in first.headers.items()} == {name for name, _ in taken.headers.items()}
 
 
