@@ -96,9 +96,11 @@ async def _end_replaced(call: Call) -> None:
     A program is shown its tokens, and may go on with an older one.
     """
     if is_browser(call.view) and presented(call.view) is None:
-        replaced = await call.edge.session(call.view)
-        if replaced is not None:
-            await call.kavach.sessions.revoke(replaced.id)
+        live, recovering = await call.edge.session(call.view), await call.edge.recovering(call.view)
+        if live is not None:
+            await call.kavach.sessions.revoke(live.id)
+        if recovering is not None and recovering.session_id is not None:
+            await call.kavach.sessions.revoke(recovering.session_id)
 
 
 def new_token(call: Call, session: Session) -> str:

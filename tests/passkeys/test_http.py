@@ -237,6 +237,18 @@ async def test_signing_in_again_ends_the_session_that_the_browser_had_and_no_oth
     )
 
 
+async def test_signing_in_ends_a_recovery_that_the_browser_had_begun(world: World) -> None:
+    page = Page(world)
+    await page.register()
+    (code, *_) = await world.kavach.auth.recovery.issue_codes(await _session_of(world, page))
+    await page.post("/recovery/use", {"code": code})
+    copied = Page(world)
+    copied.client.cookies = httpx.Cookies(page.client.cookies)
+    assert (await copied.post("/passkeys/begin")).status_code == 200
+    assert (await page.sign_in()).status_code == 200 and (await page.get("/session")).status_code == 200
+    assert (await copied.post("/passkeys/begin")).status_code == 401
+
+
 async def _session_of(world: World, page: Page) -> Session:
     return await world.kavach.sessions.get((await page.get("/session")).json()["id"])
 
