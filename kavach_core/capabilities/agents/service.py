@@ -321,6 +321,8 @@ def _check_grant(grantable: PermissionSet, asked: PermissionSet, held: Sequence[
 
     One with a rate may only be kept, with the same rate or a lower one: cut into pieces, each would count by itself.
     """
+    if not isinstance(grantable, PermissionSet):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise InvalidInput("grantable is a PermissionSet.", field="grantable")
     unrated = [permission for permission in held if permission.constraints.max_calls_per_hour is None]
     rated = {permission.key: permission for permission in held if permission not in unrated}
     new = [

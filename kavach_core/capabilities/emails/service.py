@@ -8,6 +8,7 @@ from typing import Final
 from kavach_core.capabilities.challenges import Asked, ChallengeKind, ask, take
 from kavach_core.capabilities.challenges.once import challenge_of, require_asked
 from kavach_core.capabilities.limits import Limits
+from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.capabilities.users import AddressProof, User, queries
 from kavach_core.capabilities.users.service import prove_email, require_user
 from kavach_core.primitives.clock import DAY
@@ -31,7 +32,7 @@ class Emails:
 
         The token holds for a day and once. Raises `NotFound` and `RateLimited`.
         """
-        return await self._store.transact(self._ask, user_id)
+        return await self._store.transact(self._ask, require_owner_id(user_id, field="userId"))
 
     async def confirm(self, user_id: str, token: str) -> User:
         """Note that the signed-in user answered the mail: the address is theirs, whoever else said it was.
@@ -39,6 +40,7 @@ class Emails:
         Raises `ChallengeUnknown` for a token that is not theirs, and `EmailTaken` for an address that another account
         has proved.
         """
+        require_owner_id(user_id, field="userId")
         asked = await self._store.transact(self._take, token)
         return await self._store.transact(self._confirm, user_id, require_asked(asked))
 

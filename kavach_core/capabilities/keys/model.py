@@ -57,7 +57,7 @@ def parse_scopes(values: Iterable[str]) -> frozenset[Scope]:
     """Read scopes by name. Raises `InvalidInput` for one that does not exist, and for none at all."""
     try:
         scopes = frozenset(Scope(value) for value in values)
-    except ValueError:
+    except (TypeError, ValueError):
         raise InvalidInput(f"Scopes are {', '.join(Scope)}.", field="scopes") from None
     if not scopes:
         raise InvalidInput("A key has at least one scope.", field="scopes")

@@ -12,6 +12,7 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
 from kavach_core.primitives.permissions import find_address
+from kavach_core.primitives.text import require_text
 
 _RATE: Final = b"r"
 _REFUSED: Final = b"f"
@@ -87,11 +88,13 @@ def mails_to(mailbox: str, purpose: str) -> bytes:
 
 
 def _place(address: str | None) -> str:
-    """Where an address is: itself, or in IPv6 the network of its customer."""
+    """Where an address is: itself, or in IPv6 the network of its customer. Raises `InvalidInput`."""
     found = find_address(address)
     if isinstance(found, IPv6Address):
         return str(IPv6Network((int(found), _CUSTOMER), strict=False))
-    return address or "" if found is None else str(found)
+    if found is not None:
+        return str(found)
+    return "" if address is None else require_text(address, field="address")
 
 
 def _digest(*parts: str) -> bytes:

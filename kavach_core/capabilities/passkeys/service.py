@@ -13,6 +13,7 @@ from typing import Final
 from kavach_core.capabilities.challenges import Asked, ChallengeKind
 from kavach_core.capabilities.events import announce
 from kavach_core.capabilities.limits import Attempt, Limits
+from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.capabilities.passkeys import queries, records
 from kavach_core.capabilities.passkeys.ceremony import (
     creation_options,
@@ -178,12 +179,13 @@ class Passkeys:
 
     async def list(self, user_id: str) -> Sequence[Passkey]:
         """Return the passkeys of a human, oldest first; none for one whom the app signs in its own way."""
-        return await self._store.read(self._list, user_id)
+        return await self._store.read(self._list, require_owner_id(user_id, field="userId"))
 
     async def rename(self, passkey_id: str, name: str, *, user_id: str) -> Passkey:
         """Give one of a human's passkeys another name. Raises `NotFound`."""
         clean = require_name(name, field="name", longest=_LONGEST_NAME)
-        return await self._store.transact(self._rename, ids.PASSKEY.raw(passkey_id), clean, user_id)
+        owner_id = require_owner_id(user_id, field="userId")
+        return await self._store.transact(self._rename, ids.PASSKEY.raw(passkey_id), clean, owner_id)
 
     async def delete(self, passkey_id: str, *, session: Session) -> None:
         """Delete a passkey of the human of a fresh session.

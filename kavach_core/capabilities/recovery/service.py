@@ -9,6 +9,7 @@ from kavach_core.capabilities.challenges import Asked, ChallengeKind, ask, take
 from kavach_core.capabilities.challenges.once import challenge_of, require_asked
 from kavach_core.capabilities.events import announce
 from kavach_core.capabilities.limits import Attempt, Limits
+from kavach_core.capabilities.owners.model import require_owner_id
 from kavach_core.capabilities.recovery import queries
 from kavach_core.capabilities.recovery.model import RecoveryLink, digest_of, new_codes
 from kavach_core.capabilities.sessions import Session, Sessions, SignInMethod
@@ -56,7 +57,7 @@ class Recovery:
 
     async def codes_left(self, user_id: str) -> int:
         """Return how many unused codes a user has. Raises `NotFound`."""
-        return await self._store.read(self._left, user_id)
+        return await self._store.read(self._left, require_owner_id(user_id, field="userId"))
 
     async def use_code(self, code: str, *, address: str | None = None, user_agent: str | None = None) -> Session:
         """Use a code up and start a recovery session. Of several that use one code at once, one succeeds.
@@ -81,7 +82,7 @@ class Recovery:
     async def issue_link(self, user_id: str) -> RecoveryLink:
         """Make a link that an administrator hands to somebody without mail, for a day and once. Raises `NotFound`."""
         token = secrets.token_urlsafe(32)
-        expires_at = await self._store.transact(self._issue_link, user_id, token)
+        expires_at = await self._store.transact(self._issue_link, require_owner_id(user_id, field="userId"), token)
         return RecoveryLink(token=token, expires_at=to_datetime(expires_at))
 
     async def use_link(self, token: str, *, address: str | None = None, user_agent: str | None = None) -> Session:
