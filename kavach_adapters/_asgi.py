@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from kavach_core.api.identify import nothing_said
 from kavach_core.api.operation import Reply
@@ -37,9 +37,9 @@ def view_of(
     """
     client = scope.get("client")
     return View(
-        method=cast(str, scope.get("method", "GET")),
-        path=cast(str, scope["path"]),
-        query=cast(bytes, scope.get("query_string", b"")).decode("latin-1"),
+        method=scope.get("method", "GET"),
+        path=scope["path"],
+        query=scope.get("query_string", b"").decode("latin-1"),
         raw_path=scope.get("raw_path"),
         root_path=scope.get("root_path", ""),
         headers=scope["headers"],
@@ -65,7 +65,8 @@ def own_state(scope: Scope) -> dict[str, object]:
     if _OWN_STATE not in scope:
         scope["state"] = nothing_said(scope.get("state") or {})
         scope[_OWN_STATE] = True
-    return cast("dict[str, object]", scope["state"])
+    state: dict[str, object] = scope["state"]
+    return state
 
 
 def body_reader(scope: Scope, receive: Receive) -> BodyReader:
