@@ -38,7 +38,7 @@ async def test_an_agent_is_made_its_token_shown_once_and_copied_replaced_and_rev
     assert token not in await page.content()
     row = page.locator(AGENTS)
     await expect(row).to_contain_text("<img src=x onerror=alert(1)>")
-    await expect(row.locator(".chip")).to_have_text(["read:files:**at most 100 calls an hour", "read:repos"])
+    await expect(row.locator(".chip")).to_have_text(["read:files:** at most 100 calls an hour", "read:repos"])
     assert (await kavach.authorize(token, action="read", resource="repos")).allowed
     assert not (await kavach.authorize(token, action="write", resource="comments")).allowed
 

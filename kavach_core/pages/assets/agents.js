@@ -156,7 +156,7 @@ function chips(permissions) {
   if (permissions.length === 0) return [element("li", "no permissions", "chip empty-chip")];
   const made = permissions.slice(0, MOST_CHIPS).map((permission) => {
     const chip = element("li", named(permission), "chip");
-    if (limits(permission)) chip.append(element("span", limits(permission), "chip-limit"));
+    if (limits(permission)) chip.append(" ", element("span", limits(permission), "chip-limit"));
     return chip;
   });
   const rest = permissions.length - MOST_CHIPS;
