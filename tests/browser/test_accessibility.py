@@ -54,6 +54,10 @@ _CHECKS: Final = """
       if (named.includes(null)) say(`names nothing by ${name}`, node);
     }
   }
+  const generic = "pre, code, p, div, span, strong, em, b, i";
+  for (const node of document.querySelectorAll("[aria-label]:not([role]), [aria-labelledby]:not([role])")) {
+    if (node.matches(generic)) say("a name that is not read out", node);
+  }
   for (const node of all("[aria-invalid]")) {
     const told = (node.getAttribute("aria-describedby") ?? "").split(" ").map((id) => document.getElementById(id));
     if (!told.some((error) => error?.classList.contains("field-error"))) say("an error that is not read out", node);
@@ -121,6 +125,7 @@ async def test_the_checks_find_what_is_wrong(person: Person) -> None:
           made("input", {});
           made("button", {});
           made("h1", { textContent: "Another" });
+          made("pre", { ariaLabel: "A name" });
           const pale = document.createElement("p");
           pale.textContent = "pale";
           pale.setAttribute("class", "pale");
@@ -132,6 +137,7 @@ async def test_the_checks_find_what_is_wrong(person: Person) -> None:
     )
     found = {each.partition(":")[0] for each in await _wrong(person.page)}
     assert {"contrast", "no label", "no name", "small target", "2 main headings", "scrolls sideways"} <= found
+    assert "a name that is not read out" in found
 
 
 async def test_signing_in_with_the_keyboard_alone(person: Person) -> None:
