@@ -8,10 +8,11 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 HTML: Final = b"text/html; charset=utf-8"
 
-#: Scripts and styles from this origin alone, none inline, and no text that turns into script.
+#: Scripts and styles from this origin alone, none inline, and no text that turns into script. Forms are the scripts' to
+#: send: before those are there, or without, a browser would put what was typed into the address, and so into logs.
 _PAGE: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+    b"form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 #: For a page that loads nothing at all.
 _BARE: Final = b"default-src 'none'; frame-ancestors 'none'"

@@ -128,6 +128,19 @@ async def test_a_recovery_code_leads_to_a_new_passkey_once(person: Person, meet_
     await expect(again.page.locator("#message[data-kind=error]")).to_be_visible()
 
 
+async def test_a_code_typed_before_the_script_is_there_is_sent_nowhere(meet_person: Meet) -> None:
+    """A browser would put it into the address of a page, which is in logs and histories."""
+    person = await meet_person(java_script_enabled=False)
+    await person.open("recover")
+    asked: list[str] = []
+    person.page.on("request", lambda request: asked.append(request.url))
+    await person.page.get_by_label("Recovery code").fill("a-recovery-code")
+    async with person.page.expect_console_message(lambda message: "form-action 'none'" in message.text):
+        await person.page.keyboard.press("Enter")
+    assert person.page.url == f"{person.site.mount}/recover" and asked == []
+    person.faults.clear()
+
+
 async def test_a_recovery_link_does_nothing_before_its_button_is_pressed(person: Person, meet_person: Meet) -> None:
     await person.sign_up()
     session = await person.page.evaluate("fetch('session').then((answer) => answer.json())")
