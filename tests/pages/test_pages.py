@@ -135,6 +135,16 @@ async def test_what_the_app_does_not_offer_is_not_on_the_page(open_world: OpenWo
     assert 'id="link-form"' in (await full.call("GET", "/recover")).text
 
 
+async def test_no_field_cuts_a_password(open_world: OpenWorld) -> None:
+    """A browser cuts what is pasted without a word, and what was set on one page would not be right on another."""
+    world = await open_world(passwords=True)
+    browser = await world.browser()
+    for path, fields in (("/sign-in", 2), ("/verify-email", 1), ("/account", 1)):
+        page = (await world.call("GET", path, browser)).text
+        found = re.findall(r"<input[^>]*type=\"password\"[^>]*>", page)
+        assert len(found) == fields and not any("maxlength" in field for field in found), path
+
+
 async def test_the_account_page_sends_strangers_to_sign_in_and_back(open_anywhere: OpenWorld) -> None:
     world = await open_anywhere()
     away = await world.call("GET", "/account?tab=2", headers=OPENED)
