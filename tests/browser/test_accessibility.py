@@ -47,6 +47,19 @@ _CHECKS: Final = """
   for (const node of all("button, a.button, input:not([type=checkbox]), select, .choice, .links a, .side a")) {
     if (node.getBoundingClientRect().height < 43.5) say("small target", node);
   }
+  const pen = document.createElement("canvas").getContext("2d");
+  for (const node of all(".side-by-side select")) {
+    const { font, paddingLeft, paddingRight } = getComputedStyle(node);
+    pen.font = font;
+    const widest = Math.max(...[...node.options].map((option) => pen.measureText(option.text).width));
+    const arrow = 16;
+    if (widest > node.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight) - arrow) say("cut off", node);
+  }
+  for (const node of all(".side a .tag")) {
+    const words = document.createRange();
+    words.selectNodeContents(node.previousSibling ?? node.parentElement);
+    if (node.getBoundingClientRect().left - words.getBoundingClientRect().right < 4) say("too close", node);
+  }
   for (const node of all("button, a")) if (!node.innerText.trim() && !node.ariaLabel) say("no name", node);
   for (const name of ["aria-labelledby", "aria-describedby"]) {
     for (const node of document.querySelectorAll(`[${name}]`)) {
