@@ -128,6 +128,14 @@ async def test_a_recovery_code_leads_to_a_new_passkey_once(person: Person, meet_
     await expect(again.page.locator("#message[data-kind=error]")).to_be_visible()
 
 
+async def test_a_browser_without_passkeys_is_told_and_shown_what_was_asked_for(person: Person) -> None:
+    """There may be a password to choose."""
+    await person.context.add_init_script("delete globalThis.PublicKeyCredential")
+    await person.open("sign-in#sign-up")
+    await expect(person.page.get_by_role("heading", name="Create your account")).to_be_visible()
+    await expect(person.page.get_by_text("This browser cannot use passkeys here.")).to_be_visible()
+
+
 async def test_a_code_typed_before_the_script_is_there_is_sent_nowhere(meet_person: Meet) -> None:
     """A browser would put it into the address of a page, which is in logs and histories."""
     person = await meet_person(java_script_enabled=False)

@@ -89,11 +89,11 @@ function start() {
   byId("password-instead")?.addEventListener("click", togglePassword);
   addEventListener("hashchange", () => goTo(location.hash));
   byId("sign-in-again")?.addEventListener("click", () => view("sign-in"));
+  if (location.hash) goTo(location.hash);
   if (!isSupported()) {
     say("This browser cannot use passkeys here. They need a recent browser, and https.", "error");
     return;
   }
-  if (location.hash) goTo(location.hash);
   if (!byId("signed-in") && !isOffering) void offerPasskeys();
 }
 
