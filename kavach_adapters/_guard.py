@@ -53,6 +53,8 @@ class GuardMiddleware:
         unknown = set(allow) - _KINDS.keys()
         if unknown or not allow:
             raise ConfigurationError("allow names human, agent or service.")
+        if login is not None and not _leads_from_anywhere(login):
+            raise ConfigurationError("login is a path that begins with /, or an http URL, in ASCII and without a #.")
         self.app = Watched(app, edge, recheck)
         self._edge = edge
         self._login = login
@@ -183,6 +185,14 @@ def _accepts_html(accept: str) -> bool:
         if media_type == "text/html":
             return not any(p.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for p in parameters)
     return False
+
+
+def _leads_from_anywhere(login: str) -> bool:
+    """Whether it names one page wherever it is told, and takes a `next`. What is relative may lead to itself."""
+    if any(not "!" <= letter <= "~" or letter == "#" for letter in login):
+        return False
+    scheme, _, rest = login.partition("://")
+    return login.startswith("/") or (scheme in ("https", "http") and rest[:1] not in ("", "/"))
 
 
 def _to_login(login: str, view: View) -> Reply:

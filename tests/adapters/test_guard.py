@@ -298,6 +298,15 @@ async def test_scopes_that_are_neither_requests_nor_sockets_pass_untouched(sqlit
         {"protect": ["a"]},
         {"protect": "/a"},
         {"public": ["/:a*/:b*"]},
+        {"protect": ["/a"], "login": ""},
+        {"protect": ["/a"], "login": "login"},  # of /a/b it would be /a/login, which leads to itself
+        {"protect": ["/a"], "login": "?login"},
+        {"protect": ["/a"], "login": "//id.example/login"},
+        {"protect": ["/a"], "login": "https:///login"},
+        {"protect": ["/a"], "login": "javascript:login"},
+        {"protect": ["/a"], "login": "/anmeldung-für-alle"},
+        {"protect": ["/a"], "login": "/log in"},
+        {"protect": ["/a"], "login": "/login?a=b#c"},
     ],
     ids=str,
 )
@@ -305,6 +314,11 @@ def test_a_guard_that_is_half_set_or_cannot_be_read_refuses_to_start(options: di
     kv = kavach_starlette(lazy_kavach(database="sqlite:///never.db"))
     with pytest.raises(ConfigurationError):
         kv.Guard(_nothing, **options)
+
+
+@pytest.mark.parametrize("login", ["/login", "/login?x=1", "https://id.example", "http://localhost:3000/login"])
+def test_the_login_may_be_a_path_or_a_page_elsewhere(login: str) -> None:
+    kavach_starlette(lazy_kavach(database="sqlite:///never.db")).Guard(_nothing, protect=["/a"], login=login)
 
 
 async def test_a_path_too_long_to_be_read_in_every_way_is_protected(world: World) -> None:
