@@ -58,6 +58,21 @@ def test_both_cookies_live_and_neither_steps_on_the_other(client: TestClient) ->
     assert who(client) == "alice"
 
 
+def test_signing_out_of_kavach_ends_its_session_whoever_the_app_says_is_there(client: TestClient) -> None:
+    """Or it would be there again as soon as somebody leaves the app, who believes to have left both."""
+    client.post("/login", json=ALICE)
+    client.post("/kavach/login", json=BOB)
+    token = client.cookies[KAVACH]
+    assert client.post("/api/kavach/sign-out", headers={"Origin": "https://elsewhere.example"}).status_code == 403
+    assert client.get("/sessions/mine").json() == {"own": "alice", "kavach": "bob"}
+    assert client.post("/api/kavach/sign-out", headers=ORIGIN).status_code == 204
+    assert set(client.cookies) == {"own_session"} and who(client) == "alice"
+    client.post("/logout")
+    client.cookies.set(KAVACH, token)
+    assert client.get("/sessions/mine").json() == {"own": None, "kavach": None}
+    assert who(client) is None
+
+
 def test_a_revoked_session_of_kavach_leaves_the_apps_alone(client: TestClient) -> None:
     client.post("/kavach/login", json=BOB)
     assert who(client) == "bob"
