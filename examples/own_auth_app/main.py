@@ -50,6 +50,12 @@ class Credentials(BaseModel):
     password: str
 
 
+@app.get("/login")
+async def login() -> dict[str, str]:
+    """Where the guard sends browsers, with `next` to come back to."""
+    return {"hint": "The sign-in page of your app comes here, and posts a name and a password to this address."}
+
+
 @app.post("/login", status_code=204)
 async def log_in(credentials: Credentials, response: Response) -> None:
     """The app's own sign-in: Kavach knows nothing of it but what `own_user` says."""

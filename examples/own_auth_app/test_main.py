@@ -73,6 +73,11 @@ def test_signing_out_of_kavach_ends_its_session_whoever_the_app_says_is_there(cl
     assert who(client) is None
 
 
+def test_a_browser_that_the_guard_sends_to_sign_in_finds_a_page(client: TestClient) -> None:
+    sent = client.get("/notes/mine", headers={"Accept": "text/html"})
+    assert (sent.status_code, sent.url.path, sent.url.query) == (200, "/login", b"next=%2Fnotes%2Fmine")
+
+
 def test_a_revoked_session_of_kavach_leaves_the_apps_alone(client: TestClient) -> None:
     client.post("/kavach/login", json=BOB)
     assert who(client) == "bob"
