@@ -71,6 +71,23 @@ async def test_a_permission_is_written_by_hand_and_what_may_not_be_given_is_refu
     await expect(page.locator(f"{AGENTS} .chip")).to_have_text(["write:comments"])
 
 
+async def test_what_is_written_by_hand_has_the_limits_of_what_it_is_part_of(person: Person) -> None:
+    """Or nothing within a permission that has some could be given: its limits cannot be written here."""
+    page = person.page
+    await person.sign_up()
+    await page.get_by_role("button", name="New agent").click()
+    await page.get_by_role("textbox", name="Name").fill("Reader")
+    await page.get_by_label("Narrower permissions").fill("read:files:src\nread:files:docs:*")
+    await page.get_by_role("button", name="Create agent").click()
+    token = await _secret(page)
+    await page.get_by_role("button", name="I have saved it").click()
+    limited = [f"read:files:{of} at most 100 calls an hour" for of in ("docs:*", "src")]
+    await expect(page.locator(f"{AGENTS} .chip")).to_have_text(limited)
+    authorize = person.site.kavach.authorize
+    assert (await authorize(token, action="read", resource="files:src")).allowed
+    assert not (await authorize(token, action="read", resource="files:other")).allowed
+
+
 async def test_sessions_show_their_devices_and_end_one_by_one_or_all(person: Person) -> None:
     page, kavach = person.page, person.site.kavach
     await person.sign_up()

@@ -173,7 +173,24 @@ function choice(permission, index) {
 function chosen(mayGive) {
   const ticked = [...byId("choices").querySelectorAll("input:checked")].map((input) => mayGive[Number(input.value)]);
   const written = byId("agent-permissions").value.split(/[\n,]+/).map((line) => line.trim());
-  return [...ticked, ...written.filter(Boolean)];
+  return [...ticked, ...written.filter(Boolean).map((line) => within(line, mayGive))];
+}
+
+/** What was written, with the limits of what it is a part of: it may not be given without them. The server decides. */
+function within(line, mayGive) {
+  const [, action, resource] = /^([^:]+):(.+)$/.exec(line) ?? [];
+  const above = mayGive.filter((given) => ["*", action].includes(given.actions[0]) && reaches(given.resource, resource));
+  const bound = above.find((given) => !limits(given)) ?? above[0];
+  return bound && limits(bound) ? { actions: [action], resource, constraints: bound.constraints } : line;
+}
+
+function reaches(pattern, resource = "") {
+  if (pattern === "*") return true;
+  const [wide, narrow] = [pattern.split(":"), resource.split(":")];
+  const isOpen = wide.at(-1) === "**";
+  const fixed = isOpen ? wide.slice(0, -1) : wide;
+  const fits = isOpen ? narrow.length > fixed.length : narrow.length === fixed.length;
+  return fits && fixed.every((part, index) => (part === "*" ? narrow[index] !== "**" : part === narrow[index]));
 }
 
 function ending(agent) {
