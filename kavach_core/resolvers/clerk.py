@@ -44,8 +44,8 @@ class ClerkUser(ChecksConfig):
         if self._is_party is None:
             raise ConfigurationError("clerk() has no authorized_parties and was not given to a mount.")
         claims = await self._verifier.claims_of(token)
-        # Clerk signs what its JWT templates make for other services by the same key; that is of no session.
-        if claims is None or not isinstance(claims.get("sid"), str):
+        # Clerk signs what its JWT templates make for other services by the same key: of no session, for an audience.
+        if claims is None or ("aud" in claims and not isinstance(claims.get("sid"), str)):
             return None
         # A pending session has tasks left, such as a second factor; Clerk counts it as signed out.
         if claims.get("sts", "active") != "active":

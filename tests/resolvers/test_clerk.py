@@ -100,8 +100,8 @@ async def test_it_is_clerks_own_and_of_a_session_that_is_complete(issuer: Issuer
         ({"key": OTHER_RSA}, None),
         ({"alg": "PS256"}, None),
         ({"sub": None}, None),
-        ({"sid": None}, None),  # what a JWT template makes, for a service that is not this app
-        ({"sid": None, "aud": "another-service"}, None),
+        ({"sid": None, "aud": None}, "alice"),
+        ({"sid": None, "aud": "another-service"}, None),  # what a JWT template makes for a service that is not this app
     ):
         assert await resolve(view(bearer=session_token(issuer, azp=PARTY, **changed))) == user, changed
 
