@@ -109,6 +109,7 @@ def _run(stage: Stage, listener: socket.socket, database: str, where: str, *, on
     import httpx
 
     from kavach_core.cli.demo_story import Story
+    from kavach_core.cli.demo_watch import watch
     from kavach_core.store.migrate import migrate
 
     # The app would do so itself; here a database that cannot be used is told in one line.
@@ -122,9 +123,7 @@ def _run(stage: Stage, listener: socket.socket, database: str, where: str, *, on
         if once:
             return
         stage.invitation(base_url, ending)
-        # A wait without end cannot be interrupted everywhere.
-        while not ended.wait(0.5):
-            pass
+        asyncio.run(watch(database, base_url, stage, ended))
 
 
 def _require_extra() -> None:

@@ -20,6 +20,7 @@ _WIDEST: Final = 100
 _INDENT: Final = 4
 _NAMES: Final = 9
 _DEEPER: Final = _INDENT + _NAMES + 1
+_PAYMENT: Final = """-H "Content-Type: application/json" -d '{"to": "bob", "amount": 5}'"""
 _STATES: Final = {"active": "green", "revoked": "red", "ended": "yellow"}
 
 
@@ -96,16 +97,24 @@ class Stage:
         for column in ("time", "chain", "call", "decision"):
             table.add_column(column, overflow="fold")
         for line in lines:
-            allowed = line.code == "ALLOWED"
-            mark, style = (self._yes, "green") if allowed else (self._no, "red")
-            chain = Text(f" {self._down} ", style="dim").join(
-                Text(name, style="magenta" if place == len(line.chain) else "")
-                for place, name in enumerate(line.chain, start=1)
-            )
-            table.add_row(Text(line.at[11:19], style="dim"), chain, line.call, Text(f"{mark} {line.code}", style=style))
+            table.add_row(*self._cells(line))
         self._console.print()
         # Not indented: it fits 80 columns just so.
         self._console.print(table)
+
+    def acted(self, line: Line) -> None:
+        """Show what an agent did just now."""
+        self._console.print(Text("  ").join(self._cells(line)), soft_wrap=True)
+
+    def _cells(self, line: Line) -> tuple[Text, Text, Text, Text]:
+        """An entry of the record, column by column."""
+        allowed = line.code == "ALLOWED"
+        mark, style = (self._yes, "green") if allowed else (self._no, "red")
+        chain = Text(f" {self._down} ", style="dim").join(
+            Text(name, style="magenta" if place == len(line.chain) else "")
+            for place, name in enumerate(line.chain, start=1)
+        )
+        return Text(line.at[11:19], style="dim"), chain, Text(line.call), Text(f"{mark} {line.code}", style=style)
 
     def invitation(self, base_url: str, ending: Ending) -> None:
         """Tell how to go on by hand. Nothing is wrapped, so that lines can be copied."""
@@ -114,9 +123,16 @@ class Stage:
         self._console.rule(Text("your turn", style="bold"), style="dim")
         account = f"{base_url}/api/kavach/account"
         for about, *lines in (
-            ("In a browser: make a passkey of your own, and an agent that you can call like the one below.", account),
+            (
+                "In a browser: make a passkey of your own, and an agent. Call it as below, with its token as TOKEN.",
+                account,
+            ),
             ("In another terminal:", f"URL={base_url}", f"TOKEN={agent.token}", f"AGENT={agent.id}"),
             ("The agent, allowed and denied:", _post("/search", "$TOKEN"), _post("/deployments", "$TOKEN")),
+            (
+                "A payment, about which the agent's human is asked on that page:",
+                f"{_post('/payments', '$TOKEN')} {_PAYMENT}",
+            ),
             ("The sub-agent whose chain was cut:", f"CUT={cut.token}", _post("/search", "$CUT")),
             ("What the agent may read of its own record:", f"curl $URL/api/kavach/audit {_bearer('$TOKEN')}"),
             (
@@ -132,6 +148,8 @@ class Stage:
                 self._console.print(line, soft_wrap=True)
         self._console.print()
         self._console.print(Text(f"All operations: {base_url}/docs. Ctrl-C ends it.", style="dim"))
+        self._console.print(Text("What agents do from here on:", style="dim"))
+        self._console.print()
 
     def broken(self, how: str) -> None:
         """Tell on stderr at which step the story differs."""

@@ -56,8 +56,17 @@ def test_it_stays_up_for_the_printed_lines_and_ends_cleanly_on_ctrl_c(tmp_path: 
     process = subprocess.Popen(_demo(), stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     try:
         assert process.stdout is not None
-        printed = _up_to(process.stdout, "Ctrl-C ends it.")
-        assert _answers(printed) == [200, 403, 401, 200, 204, 401]
+        printed = _up_to(process.stdout, "What agents do from here on:")
+        assert _answers(printed) == [200, 403, 403, 401, 200, 204, 401]
+        told = _up_to(process.stdout, "AGENT_REVOKED")
+        assert [line.split()[-1] for line in told if line] == [
+            "ALLOWED",
+            "NOT_GRANTED",
+            "APPROVAL_REQUIRED",
+            "CHAIN_CUT",
+            "AGENT_REVOKED",
+        ]
+        assert "assistant → searcher  read:repos  ✗ CHAIN_CUT" in "\n".join(told)
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
         assert rest.strip() == "Stopped."
