@@ -124,7 +124,7 @@ class Stage:
         account = f"{base_url}/api/kavach/account"
         for about, *lines in (
             (
-                "In a browser: make a passkey of your own, and an agent. Call it as below, with its token as TOKEN.",
+                "In a browser: make a passkey and an agent. Its token goes where TOKEN is below.",
                 account,
             ),
             ("In another terminal:", f"URL={base_url}", f"TOKEN={agent.token}", f"AGENT={agent.id}"),
