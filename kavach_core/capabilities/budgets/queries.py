@@ -196,8 +196,14 @@ async def move_owner(tx: Transaction, project: str, old_id: str, new_id: str) ->
     await tx.execute(_MOVE, project, Holder.owner(old_id).raw, Holder.owner(new_id).raw)
 
 
-def _charges_text(charges: Sequence[Charge]) -> str:
-    return json.dumps([(each[0].hex(), *each[1:]) for each in charges], separators=(",", ":"))
+def _charges_text(charges: Iterable[Charge]) -> str:
+    """The stored form, as JSON; written by hand, because every call that reserves writes one."""
+    return f"[{','.join(map(_charge_text, charges))}]"
+
+
+def _charge_text(charge: Charge) -> str:
+    budget_id, window_at, lease_ends_at = charge
+    return f'["{budget_id.hex()}",{window_at},{lease_ends_at}]'
 
 
 def _read_charges(text: str) -> tuple[Charge, ...]:
