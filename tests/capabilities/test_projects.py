@@ -142,7 +142,7 @@ async def _join(kavach: Kavach) -> None:
 
 async def _tables(kavach: Kavach) -> list[str]:
     names = (
-        "select name from sqlite_master where type = 'table'"
+        "select name from sqlite_master where type = 'table' and name like 'kavach%'"
         if store_of(kavach).dialect == "sqlite"
         else "select tablename from pg_tables where schemaname = 'public'"
     )

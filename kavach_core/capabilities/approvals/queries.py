@@ -29,7 +29,7 @@ _USE: Final = (
 _COUNT_PENDING: Final = """
 select count(*), count(*) filter (where p.agent_id = $3)
 from kavach_agents g join kavach_approvals p on p.project_id = g.project_id and p.agent_id = g.id
-where g.project_id = $1 and g.owner_id = $2 and g.revoked_at is null
+where g.project_id = $1 and g.owner_id = $2 and g.revoked_at is null and g.expires_at > $4
     and p.status = 'pending' and p.closed_at is null and p.expires_at > $4
 """
 _ANSWER: Final = """
