@@ -34,12 +34,13 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(int(_MINUTES * 60) + 600)]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is used at a moment, in seconds, megabytes and numbers."""
+    """What is used at a moment, in seconds, megabytes and numbers, and how many errors there were until then."""
 
     at: float
     resident: float
     descriptors: int
     wal: float
+    errors: int
 
 
 @dataclass
@@ -154,7 +155,7 @@ async def test_half_load_for_long_makes_no_errors_and_nothing_grows(
         f" {settled[0].descriptors} to {settled[-1].descriptors}, WAL at most {max(s.wal for s in samples):.0f} MB"
         f" ({database_url.partition(':')[0]})"
     )
-    assert not load.errors
+    assert not load.errors, [(round(each.at), each.errors) for each in samples]
     assert settled[-1].descriptors <= settled[0].descriptors
     assert max(each.wal for each in samples) < (128 if database_url.startswith("sqlite") else 1100)
     assert slope < 1 or minutes < 20  # before that, caches of pages and statements still fill
@@ -179,7 +180,7 @@ async def _soak(load: Load, rate: float, seconds: float) -> list[Sample]:
     under_way: set[asyncio.Task[None]] = set()
     while (passed := time.monotonic() - began) < seconds:
         if passed >= len(samples) * seconds / _SAMPLES:
-            samples.append(await _sample(load.kavach, passed))
+            samples.append(await _sample(load, passed))
         for _ in range(min(int(rate * passed) - begun, int(rate * 4) - len(under_way))):
             task = asyncio.create_task(load.call())
             under_way.add(task)
@@ -188,15 +189,16 @@ async def _soak(load: Load, rate: float, seconds: float) -> list[Sample]:
         begun = max(begun, int(rate * passed))
         await asyncio.sleep(0.005)
     await asyncio.gather(*under_way)
-    return [*samples, await _sample(load.kavach, seconds)]
+    return [*samples, await _sample(load, seconds)]
 
 
-async def _sample(kavach: Kavach, at: float) -> Sample:
+async def _sample(load: Load, at: float) -> Sample:
+    kavach = load.kavach
     if kavach.config.database.startswith("sqlite"):
         wal = _size(f"{kavach.config.database.removeprefix('sqlite:///')}-wal")
     else:
         wal = int((await select(kavach, "select cast(sum(size) as bigint) from pg_ls_waldir()"))[0][0])
-    return Sample(at, resident() / _MB, _descriptors(), wal / _MB)
+    return Sample(at, resident() / _MB, _descriptors(), wal / _MB, load.errors.total())
 
 
 def _size(path: str) -> int:
