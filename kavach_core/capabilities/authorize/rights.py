@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
@@ -114,10 +115,11 @@ def _see(task: asyncio.Task[Any]) -> None:
 
 
 class KnownOwners:
-    """Whose agent a credential or id was when it was last seen. Bounded; a hint for turns and questions."""
+    """Whose a credential, agent or call was when it was last seen. Bounded; a hint for turns and questions."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, str] = {}
+        # A plain dict takes ever longer to find its first entry while entries leave it at that end.
+        self._known: OrderedDict[bytes, str] = OrderedDict()
 
     def find(self, key: bytes | None) -> str | None:
         """The owner, if one was seen."""
@@ -129,4 +131,4 @@ class KnownOwners:
             return
         self._known[key] = owner_id
         if len(self._known) > _MOST_KNOWN:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)

@@ -83,6 +83,8 @@ class Authorizer:
         self._redact = config.redact
         self._rights = None if config.owner_permissions is None else OwnerRights(config.owner_permissions)
         self._owners = KnownOwners()
+        #: Whose the calls were that can be settled.
+        self._spenders = KnownOwners()
 
     async def close(self) -> None:
         """Record what was turned away and has no row yet. Raises `StoreUnavailable`."""
@@ -203,7 +205,11 @@ class Authorizer:
         """
         raw = ids.AUDIT.raw(audit_id, field="auditId")
         settling = Settling(
-            audit_id=raw, actual=require_amount(actual, "actual"), turn=raw, arrived=time.monotonic_ns()
+            audit_id=raw,
+            actual=require_amount(actual, "actual"),
+            # A turn for each settlement would let who settles a lot go before everybody else.
+            turn=self._spenders.find(raw) or raw,
+            arrived=time.monotonic_ns(),
         )
         answer = await self._lane.submit(settling)
         if not isinstance(answer, Settlement):
@@ -226,6 +232,8 @@ class Authorizer:
             if isinstance(answer, Decision):
                 if answer.identity is not None:
                     self._owners.learn(question.credential or question.agent_id, answer.identity.owner_id)
+                    if question.cost is not None and answer.allowed and answer.audit_id is not None:
+                        self._spenders.learn(ids.AUDIT.raw(answer.audit_id), answer.identity.owner_id)
                 return answer
             if self._rights is None or not isinstance(answer, OwnerUnknown):
                 raise RuntimeError("a question was answered with something else")
