@@ -201,6 +201,7 @@ _DAMAGE = {
     "update kavach_audit set code = 'NOT_GRANTED' where code = 'ALLOWED'": "lost",
     "update kavach_budgets set spent = spent - 1 where measure = 'cost'": "disagreements",
     "update kavach_counters set counts = counts || '1'": "disagreements",
+    "delete from kavach_counters": "disagreements",
 }
 
 
