@@ -102,16 +102,19 @@ async def events(kavach: Kavach) -> list[str]:
     return [str(kind) for (kind,) in rows]
 
 
-async def dump(kavach: Kavach) -> str:
-    """Everything in the database, as text."""
-    tables = (
+async def tables_of(kavach: Kavach) -> list[str]:
+    """The names of all tables."""
+    names = (
         "select name from sqlite_master where type = 'table'"
         if store_of(kavach).dialect == "sqlite"
         else "select tablename from pg_tables where schemaname = 'public'"
     )
-    return "\n".join(
-        [repr(await select(kavach, f"select * from {table}")) for (table,) in await select(kavach, tables)]
-    )
+    return [str(name) for (name,) in await select(kavach, names)]
+
+
+async def dump(kavach: Kavach) -> str:
+    """Everything in the database, as text."""
+    return "\n".join([repr(await select(kavach, f"select * from {table}")) for table in await tables_of(kavach)])
 
 
 class WatchedStore:

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from kavach_core import Kavach, create_kavach
-from tests.capabilities.support import make_agent, run, select
+from kavach_core.capabilities.delegation import queries as delegations
+from kavach_core.store import Transaction
+from tests.capabilities.support import ask, limited, make_agent, run, select, tables_of
 from tests.proofs.mortals import Mortal
 from tests.proofs.revoking import work
 
@@ -150,19 +152,37 @@ async def test_cutting_a_chain_writes_one_row_and_its_event_however_large_it_is(
     assert written == [2, 2]
 
 
+@pytest.mark.parametrize("more", ["delete from kavach_agent_tokens", "update kavach_approvals set closed_at = 1"])
+async def test_the_same_count_catches_more_rows_of_any_table(
+    sqlite_database: str, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    """The negative control: cutting a chain tidies up below it."""
+    revoke = delegations.revoke
+
+    async def revoke_and_tidy(tx: Transaction, project: str, delegation_id: bytes) -> bool:
+        await tx.execute(more)
+        return await revoke(tx, project, delegation_id)
+
+    monkeypatch.setattr(delegations, "revoke", revoke_and_tidy)
+    async with await create_kavach(database=sqlite_database) as kavach:
+        asking = await make_agent(kavach, limited("repos", "read", requireApproval=True))
+        await ask(kavach, asking.token)
+        with pytest.raises(AssertionError):
+            await _written_by_cutting(kavach, await _grow(kavach, 1))
+
+
 async def _written_by_cutting(kavach: Kavach, tree: Tree) -> int:
     """How many rows are new or different after the chain was cut."""
     before = await _everything(kavach)
     await kavach.delegations.revoke(tree.delegation_id)
-    written = await _everything(kavach) - before
+    after = await _everything(kavach)
+    written = after - before
     assert sorted(table for table, _ in written) == ["kavach_delegations", "kavach_events"]
+    assert [table for table, _ in before - after] == ["kavach_delegations"], "as it was before"
     assert await _count_live(kavach, tree.tokens) == 0
     return len(written)
 
 
 async def _everything(kavach: Kavach) -> set[tuple[str, tuple[Any, ...]]]:
     """Every row of every table."""
-    tables = ("agents", "agent_tokens", "audit", "counters", "delegations", "events", "owners", "permission_sets")
-    return {
-        (f"kavach_{table}", row) for table in tables for row in await select(kavach, f"select * from kavach_{table}")
-    }
+    return {(table, row) for table in await tables_of(kavach) for row in await select(kavach, f"select * from {table}")}
