@@ -109,17 +109,22 @@ async def test_a_quiet_owner_does_not_wait_for_a_busy_one(
     assert without > 0.5 * _WAITING / _BATCH  # the negative control: everybody stands in one line
 
 
-async def test_a_quiet_owner_does_not_wait_for_the_settlements_of_a_busy_one(database_url: str) -> None:
-    """Settlements take the turn of whose call they settle; with one each, all of them would come first."""
+@pytest.mark.parametrize("decided", ["here", "elsewhere"])
+async def test_a_quiet_owner_does_not_wait_for_the_settlements_of_a_busy_one(database_url: str, decided: str) -> None:
+    """Settlements take the turn of whose call they settle, or share a few; with one each, all would come first."""
     store = CountedStore(await open_store(database_url))
-    async with Kavach(Runtime(store, load_config(database=database_url))) as kavach:
+    async with (
+        Kavach(Runtime(store, load_config(database=database_url))) as kavach,
+        await create_kavach(database=database_url) as other,
+    ):
         busy = (await make_agent(kavach, owner_id="busy")).token
         quiet = (await make_agent(kavach, owner_id="quiet")).token
         assert await ask(kavach, quiet)
-        spent = await asyncio.gather(*[ask(kavach, busy, cost=2) for _ in range(1_000)])
-        before = store.counted.batches
+        decider = kavach if decided == "here" else other
+        spent = await asyncio.gather(*[ask(decider, busy, cost=2) for _ in range(1_000)])
         settling = [asyncio.ensure_future(kavach.settle(each.audit_id or "", 1)) for each in spent]
         await asyncio.sleep(0)
+        before = store.counted.batches
         assert await ask(kavach, quiet)
         assert store.counted.last_of["quiet"] - before <= 3
         assert all(settled.actual == 1 for settled in await asyncio.gather(*settling))
