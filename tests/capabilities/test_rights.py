@@ -369,6 +369,22 @@ async def test_an_app_that_fails_once_is_asked_again(open_kavach: OpenKavach) ->
     assert app.asked == ["alice", "bob", "alice"]
 
 
+async def test_who_has_ended_is_told_so_although_the_app_cannot_say_anything(open_kavach: OpenKavach) -> None:
+    """Whether it was seen alive in this process or not; and it is on record. What moved is asked about anew."""
+    app = App(alice=["read:*"], renamed=["read:*"])
+    kavach, elsewhere = await open_kavach(owner_permissions=app), await open_kavach()
+    agent, moved = await make_agent(kavach), await make_agent(kavach)
+    assert await ask(kavach, agent.token) and await ask(kavach, moved.token)
+    app.says["alice"] = KeyError("alice")
+    await elsewhere.agents.revoke(agent.id)
+    assert await code(kavach, agent.token) == "AGENT_REVOKED"
+    assert await count(kavach, "kavach_audit") == 3
+    with pytest.raises(ResolverFailed):
+        await ask(kavach, moved.token)
+    await elsewhere.owners.rename("alice", "renamed")
+    assert await ask(kavach, moved.token)
+
+
 async def test_an_agent_that_changed_its_owner_is_asked_about_under_the_new_one(open_kavach: OpenKavach) -> None:
     """What was known of it is a hint, and is not believed."""
     app = App(alice=["*:*"], renamed=[], bob=["read:*"])

@@ -23,7 +23,15 @@ from kavach_core.capabilities.authorize.rights import KnownOwners, OwnerRights
 from kavach_core.capabilities.authorize.worker import DecisionWorker
 from kavach_core.capabilities.budgets.model import require_amount
 from kavach_core.capabilities.permission_sets import PermissionSets
-from kavach_core.errors import InvalidInput, NotFound, PermissionDenied, RateLimited, StoreUnavailable, Unauthenticated
+from kavach_core.errors import (
+    InvalidInput,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    ResolverFailed,
+    StoreUnavailable,
+    Unauthenticated,
+)
 from kavach_core.primitives import ids, tokens
 from kavach_core.primitives.clock import SECOND
 from kavach_core.primitives.permissions import AccessRequest
@@ -52,6 +60,7 @@ _MOST_OWNERS: Final = 4
 #: Turns that the settlements of calls share whose owner is not known here, since they were decided elsewhere.
 _TURNS_OF_OTHERS: Final = 16
 _NO_CONTEXT: Final = CallContext()
+_NONE_FAILED: Final[Mapping[str, ResolverFailed]] = {}
 
 
 class _Kept(NamedTuple):
@@ -144,9 +153,13 @@ class Authorizer:
             turn=owner_id or credential or agent_id,
             arrived=time.monotonic_ns(),
         )
+        failed: dict[str, ResolverFailed] = {}
         if self._rights is not None and owner_id is not None:
-            question = question._replace(rights=await self._rights.of(owner_id))
-        return await self._decide(question)
+            try:
+                question = question._replace(rights=await self._rights.of(owner_id))
+            except ResolverFailed as error:
+                failed[owner_id] = error  # an agent that has ended is told so, and that is recorded, all the same
+        return await self._decide(question, failed)
 
     async def require_authorized(
         self,
@@ -223,11 +236,12 @@ class Authorizer:
         agent_id = agent if isinstance(agent, str) else agent.id
         return await self._store.read(remaining, self._project, self._sets, ids.AGENT.raw(agent_id))
 
-    async def _decide(self, question: Question) -> Decision:
+    async def _decide(self, question: Question, failed: Mapping[str, ResolverFailed] = _NONE_FAILED) -> Decision:
         """Have a question decided.
 
         If the app has to be asked what the owner may do: whose agent it is only the facts say. Where that is not known
-        here, or turns out to be another, the lane answers with the owner and the question is put again.
+        here, or turns out to be another, the lane answers with the owner and the question is put again. `failed` are
+        the owners about whom the app could not tell.
         """
         for _ in range(_MOST_OWNERS):
             answer = await self._lane.submit(question)
@@ -239,6 +253,8 @@ class Authorizer:
                 return answer
             if self._rights is None or not isinstance(answer, OwnerUnknown):
                 raise RuntimeError("a question was answered with something else")
+            if answer.owner_id in failed:
+                raise failed[answer.owner_id]
             question = question._replace(rights=await self._rights.of(answer.owner_id))
         raise StoreUnavailable("The agent has a new owner each time it is looked at.")
 
