@@ -167,6 +167,14 @@ def test_the_wait_is_until_the_next_window_or_the_end_of_a_lease(terms: dict[str
     assert ledger.retry_after(NOON) == seconds
 
 
+def test_what_only_warns_stays_full_where_the_database_cannot_count_on() -> None:
+    ledger = Ledger(row(measure="cost", action="warn", spent=2**63 - 3), NOON)
+    charge = ledger.take(2**53 - 1)
+    assert ledger.spent == 2**63 - 1
+    assert ledger.correct(charge, 0, 5) and ledger.spent == 2**63 - 1
+    assert ledger.correct(charge, 7, 5) and ledger.spent == 2**63 - 3
+
+
 # Leases.
 
 

@@ -15,6 +15,8 @@ from kavach_core.primitives.clock import NEVER, SECOND
 _MARKS: Final = 16
 #: What a refused caller is told to wait for a budget that never begins anew. Only a change of the budget helps.
 _FAR: Final = 24 * 60 * 60
+#: What a database can count to. Only a budget that warns and refuses nothing ever gets there, and stays.
+_FULL: Final = 2**63 - 1
 
 
 class Charge(NamedTuple):
@@ -114,7 +116,7 @@ class Ledger:
 
     def take(self, units: int, *, lease_ends_at: int = 0) -> Charge:
         """Count units; with a lease they fall back when it ends."""
-        self.spent += units
+        self.spent = min(self.spent + units, _FULL)
         self.changed = True
         if lease_ends_at and units:
             self._leases[lease_ends_at] = self._leases.get(lease_ends_at, 0) + units
@@ -135,7 +137,7 @@ class Ledger:
             reserved = min(reserved, held)
             if held > reserved:
                 self._leases[charge.lease_ends_at] = held - reserved
-        self.spent += actual - reserved
+        self.spent = min(self.spent + actual - reserved, _FULL)
         self.changed = True
         return True
 
