@@ -105,7 +105,12 @@ async def test_each_process_opens_once_and_closes_and_what_is_open_ends(
 
         processes = served.noted("opened")
         assert 1 <= len(processes) <= 2 and len(set(processes)) == len(processes)
-    assert served.noted("closed") == processes
+    closed_by = served.noted("closed")
+    if server == "hypercorn":
+        # Its master waits for one worker to end, whichever that is, and kills the others while they shut down.
+        assert closed_by and set(closed_by) <= set(processes)
+    else:
+        assert closed_by == processes
     await here.close()
 
 
