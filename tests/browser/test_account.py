@@ -60,10 +60,7 @@ async def test_an_agent_is_made_its_token_shown_once_and_copied_replaced_and_rev
 async def test_a_permission_is_written_by_hand_and_what_may_not_be_given_is_refused_with_words(person: Person) -> None:
     page = person.page
     await person.sign_up()
-    await page.get_by_role("button", name="New agent").click()
-    await page.get_by_role("textbox", name="Name").fill("Reader")
-    await page.get_by_label("Narrower permissions").fill("write:everything")
-    await page.get_by_role("button", name="Create agent").click()
+    await _ask_for_reader(page, "write:everything")
     await expect(page.get_by_role("alert")).to_be_visible()
     await page.get_by_label("Narrower permissions").fill("write:comments")
     await page.get_by_role("button", name="Create agent").click()
@@ -75,10 +72,7 @@ async def test_what_is_written_by_hand_has_the_limits_of_what_it_is_part_of(pers
     """Or nothing within a permission that has some could be given: its limits cannot be written here."""
     page = person.page
     await person.sign_up()
-    await page.get_by_role("button", name="New agent").click()
-    await page.get_by_role("textbox", name="Name").fill("Reader")
-    await page.get_by_label("Narrower permissions").fill("read:files:src\nread:files:docs:*")
-    await page.get_by_role("button", name="Create agent").click()
+    await _ask_for_reader(page, "read:files:src\nread:files:docs:*")
     token = await _secret(page)
     await page.get_by_role("button", name="I have saved it").click()
     limited = [f"read:files:{of} at most 100 calls an hour" for of in ("docs:*", "src")]
@@ -198,6 +192,14 @@ async def test_an_address_is_confirmed_by_the_link_in_the_mail(person: Person) -
     await person.open("account")
     await person.sees_sections()
     await expect(page.locator("#unproven")).to_be_hidden()
+
+
+async def _ask_for_reader(page: Page, narrower: str) -> None:
+    """Ask for an agent with permissions that are written by hand, a line each."""
+    await page.get_by_role("button", name="New agent").click()
+    await page.get_by_role("textbox", name="Name").fill("Reader")
+    await page.get_by_label("Narrower permissions").fill(narrower)
+    await page.get_by_role("button", name="Create agent").click()
 
 
 async def _secret(page: Page) -> str:

@@ -1,4 +1,4 @@
-"""What an app's own code gives by mistake is `InvalidInput`, whatever verb it is given to, and no inner error."""
+"""What an app's own code gives by mistake is told as its mistake, whatever verb it is given to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kavach_core import Kavach, Session, create_kavach
-from kavach_core.errors import KavachError
+from kavach_core.errors import KavachError, Unavailable
 
 _ROOMS = ("agents", "owners", "sessions", "keys", "delegations", "approvals", "audit", "budgets", "users", "project")
 _AUTH = ("passkey", "password", "recovery", "email")
@@ -50,9 +50,10 @@ async def test_a_value_of_a_wrong_type_is_never_an_inner_error(sqlite_database: 
                 tried += 1
                 try:
                     await verb(**arguments)
-                except KavachError:
-                    pass
                 except Exception as error:
+                    # That something is down would hide what the database made of the value.
+                    if isinstance(error, KavachError) and not isinstance(error, Unavailable):
+                        continue
                     inner.append(f"{name}({parameter}={wrong!r}): {error!r}")
     assert inner == []
     assert tried > 150
